@@ -1,0 +1,44 @@
+# Every target starts from an environment of its own in .venv/.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: env drill drill-game test check format unit real bench clean help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+env: $(STAMP) ## create .venv/ with everything in it
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "premortem needs python3 >= 3.11 (PYTHON=...)"; exit 3; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "python3's venv module is missing: apt-get install python3-venv"; exit 3; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $(STAMP)
+
+drill: env ## play the outage of the seeds twice, and show the difference
+	$(BIN)/premortem drill shop
+
+drill-game: env ## the same for the game
+	$(BIN)/premortem drill game
+
+test: env check real ## all tests
+
+check: env ## the quick loop: format, lint, types, import contracts, unit and contract tests
+	$(BIN)/ruff format --check --quiet src tests benchmarks
+	$(BIN)/ruff check --quiet src tests benchmarks
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports --no-cache --no-logo 2>/dev/null >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
+	$(BIN)/python -m pytest tests/unit tests/contracts tests/sim src
+
+real: env ## tests with real servers
+	$(BIN)/python -m pytest tests/real
+
+format: env ## put the code into shape
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix --quiet src tests benchmarks
+
+clean: ## remove the environment and what was built
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .hypothesis

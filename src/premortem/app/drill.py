@@ -1,0 +1,267 @@
+"""`premortem drill`: calibrate, play the outage twice, write what happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+
+from premortem import __version__
+from premortem.app.assemble import new_pipeline, remedies, site_sources
+from premortem.app.drill_view import DrillView
+from premortem.app.loop import Watch, wall_clock
+from premortem.drills.calibrate import Calibration, Trial, TrialResult, calibrate
+from premortem.drills.clients import Clients, poisson
+from premortem.drills.play import MODES, Played, journey_of, play
+from premortem.drills.report import render
+from premortem.drills.scenario import SEED, Timeline, timeline
+from premortem.drills.sites import site as rehearsal_site
+from premortem.drills.stack import SiteProcesses, Stack
+from premortem.engines.leash import Leash
+from premortem.incidents.postmortem import draft
+from premortem.incidents.record import AS_IT_HAPPENED, PROTECTED
+from premortem.model import Event
+from premortem.pipeline import Tick
+from premortem.remedies._hands import Hands
+from premortem.remedies.policy import Policy
+
+__all__ = ["DrillOptions", "Outcome", "drill"]
+
+DRILL_POLICY = Policy(
+    act=True, allow=("shed", "cap_pool", "cancel_blocker", "terminate_idle"), again_after_s=60.0
+)
+"""On its own rehearsal premortem may do all it knows; on a real site it proposes until allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrillOptions:
+    """What the person asked for."""
+
+    scenario: str
+    folder: Path
+    speed_min_per_s: float = 2.5
+    seed: int = 1
+    site_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result and where it was written."""
+
+    result: dict[str, Any]
+    folder: Path
+
+
+async def drill(options: DrillOptions, view: DrillView) -> Outcome:
+    """Run the whole drill. Raises ``EngineError`` and its kin with one line when it cannot."""
+    line = timeline(options.speed_min_per_s)
+    began = time.monotonic()
+    with Leash() as leash, _scratch(leash) as scratch:
+        view.stage(f"starting a PostgreSQL of its own and the {options.scenario}")
+        async with Stack.start(
+            options.scenario, scratch, leash=leash, site_port=options.site_port
+        ) as stack:
+            view.stage("calibrating: raising the arrival rate until goodput stops rising")
+            found = await _calibrate(stack, view, options.seed)
+            view.stage(
+                f"knee: {found.knee_rps:.0f} requests/s, {found.knee_users_per_s:.0f} users/s, "
+                f"{found.cap} in flight"
+            )
+            played = [await _play(stack, name, line, found, options, view) for name in MODES]
+            version = await _server_version(stack)
+    result = _result(options, line, found, played, version, time.monotonic() - began)
+    _write(options.folder, result, played)
+    return Outcome(result, options.folder)
+
+
+class _scratch:
+    """A temporary folder that the leash removes even if we are killed."""
+
+    def __init__(self, leash: Leash) -> None:
+        self._leash = leash
+
+    def __enter__(self) -> Path:
+        self._path = Path(tempfile.mkdtemp(prefix="premortem-"))
+        self._path.chmod(0o755)  # the database's unprivileged user must reach its folder below
+        self._leash.hold_folder(self._path)
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._path, ignore_errors=True)
+
+
+async def _calibrate(stack: Stack, view: DrillView, seed: int) -> Calibration:
+    guarded = MODES[PROTECTED]
+    async with stack.serve(
+        mode=guarded.database_access, pool_size=18, threads=guarded.threads, cap=8
+    ) as site:
+        hands = Hands(guard_url=site.url, guard_token=site.token)
+        number = 0
+
+        async def perform(trial: Trial) -> TrialResult:
+            nonlocal number
+            number += 1
+            await hands.set_guard({"cap": trial.cap})
+            clients = await Clients.start(
+                base_url=site.url,
+                journey=journey_of(stack.scenario),
+                pace=[poisson(trial.seconds, trial.users_per_s)],
+                folder=stack.folder,
+                name=f"trial-{number}",
+                seed=seed + number,
+                start_at=None,
+                cpus=stack.layout.clients,
+                leash=stack.leash,
+            )
+            result = _trial_result(trial, clients.rows, await clients.finish())
+            view.trial(result)
+            return result
+
+        return await calibrate(perform)
+
+
+def _trial_result(trial: Trial, rows: list[dict[str, Any]], final: dict[str, Any]) -> TrialResult:
+    goodput = [r["requests_ok"] for r in rows if 1 <= r["second"] < trial.seconds]
+    return TrialResult(
+        trial=trial,
+        offered_users_per_s=final["offered"] / trial.seconds,
+        goodput_rps=float(median(goodput)) if goodput else 0.0,
+        requests=final["requests_ok"],
+        users=final["offered"],
+        untroubled=final["served"] == final["offered"],
+    )
+
+
+async def _play(
+    stack: Stack,
+    name: str,
+    line: Timeline,
+    found: Calibration,
+    options: DrillOptions,
+    view: DrillView,
+) -> Played:
+    view.stage(
+        "run A: the outage as it happened"
+        if name == AS_IT_HAPPENED
+        else "run B: the same surge with premortem"
+    )
+    letter = "a" if name == AS_IT_HAPPENED else "b"
+    return await play(
+        stack,
+        MODES[name],
+        line,
+        found,
+        _make_watch,
+        seed=options.seed,
+        recording=options.folder / f"recording-{letter}.jsonl",
+        show=view.progress,
+        clock=wall_clock(),
+    )
+
+
+def _make_watch(
+    stack: Stack, site: SiteProcesses, mode: str, found: Calibration
+) -> AsyncGenerator[Tick, None]:
+    protected = mode == PROTECTED
+    sources = site_sources(
+        url=site.url + rehearsal_site(stack.scenario).probe,
+        dsn=stack.database.monitor_dsn,
+        guard_url=site.url if protected else None,
+        guard_token=site.token if protected else "",
+        db_cores=len(stack.layout.database) if stack.layout.database else None,
+        db_pid=lambda: stack.database.pid,
+        web_pids=site.pids,
+    )
+    watch = Watch(
+        sources,
+        new_pipeline(),
+        policy=DRILL_POLICY if protected else Policy(),
+        remedies=remedies() if protected else {},
+        hands=Hands(site.url, site.token, None, found.cap) if protected else Hands(),
+    )
+    return watch.ticks()
+
+
+async def _server_version(stack: Stack) -> str:
+    rows = await stack.query("SHOW server_version")
+    return str(rows[0][0])
+
+
+def _result(
+    options: DrillOptions,
+    line: Timeline,
+    found: Calibration,
+    played: list[Played],
+    server_version: str,
+    took_s: float,
+) -> dict[str, Any]:
+    return {
+        "scenario": options.scenario,
+        "premortem": __version__,
+        "knee_rps": round(found.knee_rps, 1),
+        "knee_journeys_per_s": round(found.knee_users_per_s, 2),
+        "requests_per_journey": round(found.requests_per_journey, 3),
+        "cap_in_flight": found.cap,
+        "seed": {
+            "named_min": SEED.named_min,
+            "mitigated_min": SEED.mitigated_min,
+            "recovered_min": SEED.recovered_min,
+        },
+        "speed_min_per_s": line.speed_min_per_s,
+        "took_s": round(took_s, 1),
+        "machine": {
+            "cpus": os.cpu_count(),
+            "system": platform.platform(terse=True),
+            "python": platform.python_version(),
+            "postgresql": server_version,
+        },
+        "clients_valid": [bool(p.clients.get("valid")) for p in played],
+        "runs": [
+            p.score.as_dict() | {"shadow": _shadow(p)} if p.shadow else p.score.as_dict()
+            for p in played
+        ],
+    }
+
+
+def _shadow(played: Played) -> dict[str, Any]:
+    """What the same readings would have told, had anybody looked."""
+    ramp_at = played.record.ramp_at
+
+    def first(kind: str) -> Event | None:
+        return next((e for e in played.shadow if e.kind == kind and e.at >= ramp_at), None)
+
+    warned, named = first("signal"), first("diagnosis")
+    return {
+        "detected_s": None if warned is None else round(warned.at - ramp_at, 2),
+        "named_s": None if named is None else round(named.at - ramp_at, 2),
+        "tier": None if named is None else named.data.get("tier"),
+        "cause": None if named is None else named.data.get("cause"),
+    }
+
+
+def _write(folder: Path, result: dict[str, Any], played: list[Played]) -> None:
+    (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    for letter, one in zip("ab", played, strict=True):
+        (folder / f"postmortem-{letter}.md").write_text(draft(one.record))
+        events = [
+            {"at": e.at, "kind": e.kind, "who": e.who, "text": e.text, "data": dict(e.data)}
+            for e in one.record.events
+        ]
+        lines = "".join(json.dumps(e, default=str) + "\n" for e in events)
+        (folder / f"events-{letter}.jsonl").write_text(lines)
+    (folder / "report.html").write_text(render(result, [p.record for p in played]))
+
+
+def new_view(console: Console, *, live: bool) -> DrillView:
+    """The view for this console; without a terminal, a line per event."""
+    return DrillView(console, live and console.is_terminal)

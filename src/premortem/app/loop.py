@@ -1,0 +1,204 @@
+"""The only reader of the clock: sources are read, a step is made, what follows is carried out.
+
+Every source runs in a task of its own, so that one that hangs delays nobody; a tick a second takes
+whatever has arrived. This is also the only place where an unexpected exception is caught: a bug
+in one source must not blind the others, and becomes a Reading with its error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from premortem.model import Action, Diagnosis, Event, History, Reading
+from premortem.pipeline import Pipeline, Tick, changes
+from premortem.remedies._hands import Hands, Remedy, RemedyFailed
+from premortem.remedies.policy import Policy, Proposal, decide
+from premortem.sources._contract import Source
+
+__all__ = ["Watch", "wall_clock"]
+
+TICK_S = 1.0
+"""Saturation shows at one second; averages over minutes hide it (reference: causes, traps)."""
+
+EFFECT_AFTER_S = 5.0
+"""When an action's effect is read off: sessions and queues settle within a few seconds."""
+
+EFFECT_METRICS = (
+    "db.wait.cpu",
+    "db.wait.lock",
+    "db.connections.used",
+    "web.in_flight",
+    "web.refused_per_s",
+    "user.http.first_byte_ms",
+)
+
+RESOLVED_AFTER_S = 5.0
+"""Quiet for this long before an incident is called resolved: shorter would flap."""
+
+
+def wall_clock() -> Callable[[], float]:
+    """Seconds since the epoch that never step back: anchored once, then monotonic."""
+    anchor = time.time() - time.monotonic()
+    return lambda: anchor + time.monotonic()
+
+
+@dataclass(slots=True)
+class Watch:
+    """One site under watch."""
+
+    sources: Sequence[Source]
+    pipeline: Pipeline
+    policy: Policy = field(default_factory=Policy)
+    remedies: Mapping[str, Remedy] = field(default_factory=dict)
+    hands: Hands = field(default_factory=Hands)
+    clock: Callable[[], float] = field(default_factory=wall_clock)
+    _arrived: deque[Reading] = field(default_factory=lambda: deque(maxlen=10_000))
+    _pending: deque[Event] = field(default_factory=lambda: deque(maxlen=1_000))
+    _done: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=100))
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _named_at: float | None = None
+    _quiet_since: float | None = None
+
+    async def ticks(self, until: float | None = None) -> AsyncGenerator[Tick, None]:
+        """Yield a :class:`Tick` a second until ``until`` (epoch seconds) or for ever.
+
+        Closing the generator stops the sources and closes their connections.
+        """
+        before: Diagnosis | None = None
+        for source in self.sources:
+            self._spawn(self._read_forever(source))
+        try:
+            at = self.clock()
+            while until is None or at < until:
+                at += TICK_S
+                await asyncio.sleep(max(0.0, at - self.clock()))
+                now = self.clock()
+                if now > at + 10 * TICK_S:  # suspended: do not replay the gap tick by tick
+                    at = now
+                tick = self._step(now, before)
+                before = tick.diagnosis
+                yield tick
+        finally:
+            await self._stop()
+
+    def _step(self, now: float, before: Diagnosis | None) -> Tick:
+        readings = tuple(self._arrived)
+        self._arrived.clear()
+        diagnosis = self.pipeline.step(now, readings)
+        events = changes(before, diagnosis)
+        self._consider(diagnosis)
+        events += self._resolution(diagnosis)
+        events = [*self._pending, *events]
+        self._pending.clear()
+        return Tick(now, readings, diagnosis, tuple(events))
+
+    async def _read_forever(self, source: Source) -> None:
+        due = self.clock()
+        while True:
+            now = self.clock()
+            try:
+                reading = await source.read(now)
+            except Exception as error:  # noqa: BLE001 - see the module's first paragraph
+                text = f"{type(error).__name__} in {source.name}: {error}"
+                reading = Reading(source.name, source.target, now, error=text)
+            self._arrived.append(reading)
+            due = max(due + source.interval_s, self.clock() - source.interval_s)
+            await asyncio.sleep(max(0.0, due - self.clock()))
+
+    # -- acting
+
+    def _consider(self, diagnosis: Diagnosis) -> None:
+        for proposal in decide(diagnosis, tuple(self._done), self.policy):
+            self._done.append((diagnosis.at, proposal.remedy))
+            remedy = self.remedies.get(proposal.remedy)
+            if proposal.apply and remedy is not None:
+                self._spawn(self._apply(proposal, remedy))
+            else:
+                self._say(
+                    "proposed",
+                    f"{proposal.remedy} for {proposal.cause} ({proposal.why})",
+                    remedy=proposal.remedy,
+                    cause=proposal.cause,
+                    why=proposal.why,
+                )
+
+    async def _apply(self, proposal: Proposal, remedy: Remedy) -> None:
+        history = self.pipeline.history
+        before = _snapshot(history)
+        try:
+            action = await remedy.apply(self.hands, history)
+        except RemedyFailed as error:
+            self._say(
+                "effect", f"{proposal.remedy} could not be applied: {error}", remedy=proposal.remedy
+            )
+            return
+        if action is None:
+            self._say("effect", f"{proposal.remedy}: nothing to do", remedy=proposal.remedy)
+            return
+        self._say("acted", action.text, **_action_data(action))
+        await asyncio.sleep(EFFECT_AFTER_S)
+        after = _snapshot(history)
+        moved = {m: [before[m], after[m]] for m in EFFECT_METRICS if m in before and m in after}
+        words = "; ".join(f"{m} {old:.3g} → {new:.3g}" for m, (old, new) in moved.items())
+        self._say(
+            "effect",
+            f"{EFFECT_AFTER_S:g} s after {proposal.remedy}: {words or 'nothing measured'}",
+            remedy=proposal.remedy,
+            after_s=EFFECT_AFTER_S,
+            moved=moved,
+        )
+
+    def _resolution(self, diagnosis: Diagnosis) -> list[Event]:
+        if diagnosis.cause is not None:
+            self._named_at = self._named_at or diagnosis.at
+            self._quiet_since = None
+            return []
+        if self._named_at is None:
+            return []
+        self._quiet_since = self._quiet_since or diagnosis.at
+        if diagnosis.at - self._quiet_since < RESOLVED_AFTER_S:
+            return []
+        lasted = self._quiet_since - self._named_at
+        self._named_at = self._quiet_since = None
+        return [
+            Event(
+                diagnosis.at,
+                "resolved",
+                f"no cause has held for {RESOLVED_AFTER_S:g} s; one had held for {lasted:.0f} s",
+                data={"lasted_s": round(lasted, 1), "quiet_s": RESOLVED_AFTER_S},
+            )
+        ]
+
+    def _say(self, kind: str, text: str, **data: object) -> None:
+        self._pending.append(Event(self.clock(), kind, text, data=data))
+
+    # -- tasks
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _stop(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(s.close() for s in self.sources), return_exceptions=True)
+
+
+def _snapshot(history: History) -> dict[str, float]:
+    found = {m: history.mean(m, 3.0) for m in EFFECT_METRICS if m in history.metrics}
+    return {m: round(v, 3) for m, v in found.items() if v is not None}
+
+
+def _action_data(action: Action) -> dict[str, object]:
+    return {
+        "remedy": action.remedy,
+        "target": action.target,
+        "undo": action.undo,
+        **action.data,
+    }

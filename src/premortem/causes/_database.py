@@ -1,0 +1,75 @@
+"""Is the database's CPU saturated? Asked by its own causes, and by shallower ones to exonerate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from premortem.causes._verdict import fact, held, level, num, percent
+from premortem.model import Evidence, History
+
+__all__ = ["Pressure", "idle", "pressure"]
+
+BUSY_MIN = 0.9
+"""CPU share that counts as used up: 1 s samples of a full core read 0.93 to 1.0."""
+OVER_CORES = 1.5
+"""Sessions on CPU for each core, once the CPU itself is known to be full."""
+OVER_CORES_ALONE = 10.0
+"""Sessions on CPU for each core that prove saturation alone: at 70 % load of one core ten or
+more are there 3 % of the time (0.7^10), never in most samples of four seconds."""
+SPREADS = 5.0
+"""Without CPU figures: cores + 5 * sqrt(cores) in the median; random arrivals stay below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """Average active sessions without a wait event against the cores they share."""
+
+    sessions: float | None
+    cores: float | None
+    busy: float | None
+    saturated: bool | None
+    """``None`` where sessions or cores are not measured."""
+    evidence: Evidence | None = None
+
+    @property
+    def words(self) -> str:
+        """The measured state in words."""
+        if self.sessions is None or self.cores is None:
+            return "sessions on CPU are not measured"
+        busy = "" if self.busy is None else f", its CPU {percent(self.busy)} busy"
+        return f"{num(self.sessions)} sessions want CPU on {num(self.cores)} core(s){busy}"
+
+
+def pressure(history: History) -> Pressure:
+    """The database's CPU pressure over the last seconds."""
+    sessions, cores = level(history, "db.wait.cpu"), history.value("db.cores", max_age_s=60.0)
+    busy = level(history, "db.cpu.busy_ratio")
+    if sessions is None or cores is None or cores <= 0:
+        return Pressure(sessions, None, busy, None)
+    full = _full(history, sessions, cores, busy)
+    plain = Pressure(sessions, cores, busy, full)
+    limit = cores * OVER_CORES
+    return Pressure(
+        sessions, cores, busy, full, fact(history, "db.wait.cpu", sessions, limit, plain.words)
+    )
+
+
+def _full(history: History, sessions: float, cores: float, busy: float | None) -> bool:
+    if sessions > cores * OVER_CORES_ALONE:
+        return True
+    if busy is None:
+        return sessions > cores + SPREADS * math.sqrt(cores)
+    return sessions > cores * OVER_CORES and held(history, "db.cpu.busy_ratio", above=BUSY_MIN)
+
+
+def idle(history: History) -> bool | None:
+    """Whether the database plainly has room: neither CPU nor I/O nor locks hold its sessions.
+
+    ``None`` where CPU pressure is not measured; a class that is not measured counts as no wait.
+    """
+    load = pressure(history)
+    if load.sessions is None or load.cores is None:
+        return None
+    waits = sum(level(history, m) or 0.0 for m in ("db.wait.lock", "db.wait.io", "db.wait.wal"))
+    return not load.saturated and load.sessions <= max(load.cores, 1.0) and waits < 1.0

@@ -1,0 +1,122 @@
+"""The web processes have no CPU left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from premortem.causes._database import Pressure, pressure
+from premortem.causes._verdict import fact, held, level, num, percent, verdict
+from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
+from premortem.examples import Example
+from premortem.model import Evidence, History, State, Tier, Verdict
+
+__all__ = ["FIRES", "NEAR_MISS", "SILENT", "WebCpu"]
+
+
+@dataclass(frozen=True, slots=True)
+class WebCpu:
+    """The web processes compute all the time, the tiers below them have room.
+
+    Shows: TCP connects fast, the first byte comes late; the web processes use 90 % or more of the
+    cores they may use, the event loop lags or the run queue grows.
+    Ruled out by: web CPU below that; or a saturated database or a queue for its connections: then
+    the web tier only waits.
+    First help: more web workers or servers. This is the only cause where that helps.
+    Not this: high *memory* or many open requests in the web tier with little CPU. They wait for
+    something below.
+    """
+
+    busy_ratio_min: float = 0.9
+    """At 90 % of a core, waiting is nine times the work of one request (M/M/1: rho/(1-rho))."""
+    loop_lag_ms_min: float = 250.0
+    """A loop that answers a timer this late is blocked; sharing one core costs up to 50 ms."""
+
+    tier: ClassVar[Tier] = "web"
+    remedies: ClassVar[tuple[str, ...]] = ("shed", "add_web_workers")
+    deciding: ClassVar[tuple[str, ...]] = ("web.cpu.busy_ratio",)
+    check: ClassVar[str] = "CPU of the web processes against their cores, with database and pool"
+
+    def judge(self, history: History) -> Verdict:
+        """Judge the recent past."""
+        busy = level(history, "web.cpu.busy_ratio")
+        lag = self._lag(history)
+        if busy is None:
+            return self._unmeasured(lag)
+        full = held(history, "web.cpu.busy_ratio", above=self.busy_ratio_min * 0.999)
+        note = f"the web processes use {percent(busy)} of their CPU"
+        cpu = fact(history, "web.cpu.busy_ratio", busy, self.busy_ratio_min, note, above=full)
+        if full:
+            return self._full(history, cpu, lag)
+        if lag is not None and not pressure(history).saturated:
+            return verdict(
+                self, "suspected", f"{lag.note} although {note}: one call blocks the event loop.",
+                lag, cpu, check="a stack sample of the web process (py-spy dump)",
+            )  # fmt: skip
+        state: State = "ruled_out" if busy < self.busy_ratio_min else "cannot_exclude"
+        return verdict(self, state, f"{note}.", cpu, check=self.check)
+
+    def _full(self, history: History, cpu: Evidence, lag: Evidence | None) -> Verdict:
+        load, pool = pressure(history), self._pool(history)
+        if load.saturated or pool is not None:
+            below = pool.note if pool is not None else load.words
+            return verdict(
+                self, "suspected", f"{cpu.note}, but below {below}: the deeper tier comes first.",
+                cpu, load.evidence, pool, check=self.check,
+            )  # fmt: skip
+        return verdict(
+            self,
+            "confirmed",
+            f"{cpu.note}{self._room(load)}.",
+            cpu,
+            lag,
+            check=self.check,
+            strength=0.8,
+        )
+
+    def _room(self, load: Pressure) -> str:
+        return "" if load.saturated is None else f" while {load.words}"
+
+    def _lag(self, history: History) -> Evidence | None:
+        lag = level(history, "web.loop_lag_ms")
+        if lag is None or lag < self.loop_lag_ms_min:
+            return None
+        note = f"the event loop lags {num(lag)} ms"
+        return fact(history, "web.loop_lag_ms", lag, self.loop_lag_ms_min, note)
+
+    def _pool(self, history: History) -> Evidence | None:
+        if not held(history, "pool.waiting", above=0.0):
+            return None
+        waiting = level(history, "pool.waiting") or 0.0
+        note = f"{num(waiting)} requests wait for a pooled connection"
+        return fact(history, "pool.waiting", waiting, 0.0, note)
+
+    def _unmeasured(self, lag: Evidence | None) -> Verdict:
+        how = "run top on the web server: one process at 100 % of a core is this"
+        if lag is None:
+            return verdict(self, "cannot_exclude", "web CPU is not measured.", check=how)
+        return verdict(self, "suspected", f"{lag.note}; web CPU is not measured.", lag, check=how)
+
+
+FIRES = (
+    Example("a template got expensive: one core full, the database idle", SITE, {
+        "web.cpu.busy_ratio": 0.98, "web.loop_lag_ms": 300.0, "user.http.first_byte_ms": 700.0,
+        "web.response_ms": 600.0, "web.in_flight": 8, "web.queue_length": 5.0,
+    }),
+    Example("seen without a guard", OPEN_SITE, {
+        "web.cpu.busy_ratio": 0.97, "user.http.first_byte_ms": 900.0,
+    }),
+)  # fmt: skip
+SILENT = (
+    Example("calm", SITE),
+    Example("half a core used in a surge on a guarded site", SITE, SURGE_PROTECTED),
+    Example("the seeds' surge: the web tier waits", OPEN_SITE, SURGE_OPEN),
+)
+NEAR_MISS = (
+    Example("the web tier is busy, and the database is full", SITE, {
+        **SURGE_PROTECTED, "web.cpu.busy_ratio": 0.97,
+    }),
+    Example("one blocking call in the event loop, CPU low", SITE, {
+        "web.loop_lag_ms": 900.0, "user.http.first_byte_ms": 1200.0, "web.cpu.busy_ratio": 0.1,
+    }),
+)  # fmt: skip

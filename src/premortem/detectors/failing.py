@@ -1,0 +1,35 @@
+"""A source that fails: its error is evidence, never a gap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from premortem.model import History, Signal
+
+__all__ = ["Failing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """Signals when ``source`` failed ``times`` times in ``over_s`` with ``text`` in its error."""
+
+    source: str
+    metric: str
+    """The metric the failure stands for, to file the signal under."""
+    text: str = ""
+    times: int = 2
+    """One failure may be an accident of the moment; the second is not."""
+    over_s: float = 6.0
+
+    def detect(self, history: History) -> Iterator[Signal]:
+        """Yield one signal or none."""
+        seen = [f for f in history.failures(self.source, self.over_s) if self.text in f.error]
+        if len(seen) < self.times:
+            return
+        note = (
+            f"{self.source} failed {len(seen)} times in {self.over_s:.0f} s: {seen[-1].error[:80]}"
+        )
+        yield Signal(
+            "failing", self.metric, float(len(seen)), float(self.times), seen[0].at, 0.0, note
+        )

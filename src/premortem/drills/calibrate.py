@@ -1,0 +1,143 @@
+"""Find this machine's knee: raise the arrival rate until goodput stops rising.
+
+Three stages, each a few short runs of the same users the drill plays: double the rate until
+goodput no longer follows (a bracket); try in-flight caps at twice that rate (the cap); climb in
+small steps with that cap (the knee). The choice is pure; ``calibrate`` performs the trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+__all__ = [
+    "Calibration",
+    "CalibrationFailed",
+    "Trial",
+    "TrialResult",
+    "calibrate",
+    "choose_cap",
+    "knee",
+]
+
+BRACKET_USERS_PER_S = (8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+CAPS = (4, 8, 16)
+"""Around the 4 × cores for reads and 16 × for writes at which the knee was measured
+(reference: capacity, pool size), for a database with one core."""
+STEP_SHARES = (0.6, 0.8, 1.0, 1.2, 1.4)
+STILL_RISING = 1.04
+"""A step that brings less than 4 % is noise on a shared machine, not a rise."""
+
+
+class CalibrationFailed(RuntimeError):
+    """No knee was found: says what was seen instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One short run to perform: users per second, in-flight cap, seconds."""
+
+    users_per_s: float
+    cap: int
+    seconds: int
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """What a trial brought."""
+
+    trial: Trial
+    offered_users_per_s: float
+    goodput_rps: float
+    """Median over its seconds, the first left out, of requests answered in time."""
+    requests: int
+    users: int
+    untroubled: bool
+    """Every user was served: only then do requests ÷ users say how long a journey is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What this machine can do."""
+
+    knee_rps: float
+    knee_users_per_s: float
+    requests_per_journey: float
+    cap: int
+    trials: tuple[TrialResult, ...]
+
+
+Perform = Callable[[Trial], Awaitable[TrialResult]]
+
+
+async def calibrate(perform: Perform) -> Calibration:
+    """Perform the trials one after the other and conclude.
+
+    Raises :class:`CalibrationFailed` when goodput was still rising at the highest rate tried or
+    no trial served every user.
+    """
+    done: list[TrialResult] = []
+
+    async def run(users_per_s: float, cap: int, seconds: int, purpose: str) -> TrialResult:
+        result = await perform(Trial(users_per_s, cap, seconds, purpose))
+        done.append(result)
+        return result
+
+    rough = await _bracket(run)
+    trials = [await run(rough * 2, cap, 5, "cap") for cap in CAPS]
+    cap = choose_cap(trials)
+    for share in STEP_SHARES:
+        await run(rough * share, cap, 4, "knee")
+    steps = [r for r in done if r.trial.purpose == "knee"]
+    per_journey = requests_per_journey(done)
+    rps = knee([*steps, next(t for t in trials if t.trial.cap == cap)])
+    return Calibration(rps, rps / per_journey, per_journey, cap, tuple(done))
+
+
+async def _bracket(run: Callable[[float, int, int, str], Awaitable[TrialResult]]) -> float:
+    """Double the users per second until goodput follows by less than a quarter; the users per
+    second that the best goodput stands for."""
+    best = await run(BRACKET_USERS_PER_S[0], 8, 3, "bracket")
+    for users_per_s in BRACKET_USERS_PER_S[1:]:
+        now = await run(users_per_s, 8, 3, "bracket")
+        if now.goodput_rps < 1.25 * best.goodput_rps:
+            top = max(now.goodput_rps, best.goodput_rps)
+            return best.trial.users_per_s * top / max(best.goodput_rps, 1e-9)
+        best = now
+    raise CalibrationFailed(
+        f"goodput still rose at {best.trial.users_per_s:g} users/s "
+        f"({best.goodput_rps:.0f} requests/s): this machine is faster than the drill expects, "
+        "or the site answers without its database"
+    )
+
+
+def choose_cap(trials: Sequence[TrialResult]) -> int:
+    """The smallest cap within 4 % of the best goodput: the rest only adds waiting."""
+    best = max(t.goodput_rps for t in trials)
+    return min(t.trial.cap for t in trials if t.goodput_rps * STILL_RISING >= best)
+
+
+def knee(steps: Sequence[TrialResult]) -> float:
+    """Goodput in requests per second where it stopped rising.
+
+    The median of the steps that were offered more than they could answer (the plateau); with
+    fewer than two such steps, the best step.
+    """
+    ordered = sorted(steps, key=lambda s: s.trial.users_per_s)
+    best = max(s.goodput_rps for s in ordered)
+    plateau = [s.goodput_rps for s in ordered if not s.untroubled and s.goodput_rps * 1.15 > best]
+    return float(median(plateau)) if len(plateau) >= 2 else best
+
+
+def requests_per_journey(results: Sequence[TrialResult]) -> float:
+    """Mean requests of a journey, from the trials in which every user was served.
+
+    Raises :class:`CalibrationFailed` when there is no such trial.
+    """
+    whole = [r for r in results if r.untroubled]
+    users = sum(r.users for r in whole)
+    if not users:
+        raise CalibrationFailed("not even the smallest load was served in full: see the site's log")
+    return sum(r.requests for r in whole) / users

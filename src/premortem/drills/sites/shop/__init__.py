@@ -1,0 +1,1 @@
+"""A shop: browse, look, put in the basket, check out."""

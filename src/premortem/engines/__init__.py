@@ -1,0 +1,1 @@
+"""Real servers, started on this machine and stopped with their owner."""

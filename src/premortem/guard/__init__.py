@@ -1,0 +1,7 @@
+"""Overload protection inside the site: admit what the database can do, refuse the rest at once."""
+
+from premortem.guard.asgi import Guard
+from premortem.guard.pools import PoolReader, pool_values
+from premortem.guard.settings import Route, Settings, TrafficClass
+
+__all__ = ["Guard", "PoolReader", "Route", "Settings", "TrafficClass", "pool_values"]

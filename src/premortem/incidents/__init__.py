@@ -1,0 +1,1 @@
+"""What happened, told from the record: events fold to an incident, a record to a postmortem."""

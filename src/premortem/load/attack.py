@@ -1,0 +1,329 @@
+"""One attack: what to send where and at what pace, run here, and whether to believe the result.
+
+As a process of its own::
+
+    python -m premortem.load.attack --spec FILE.json
+
+``FILE.json`` holds (only the first three are needed)::
+
+    {"base_url": "http://127.0.0.1:8000",
+     "journey": "package.module:function",          or [["m:f", 3], ["m:g", 1]], or "/path"
+     "pace": [{"kind": "constant", "rate": 40, "seconds": 10},       rates in users per second
+              {"kind": "ramp", "from": 40, "to": 240, "seconds": 15},
+              {"kind": "sine", "mean": 50, "swing": 20, "period_s": 60, "seconds": 120},
+              {"kind": "steps", "rates": [10, 20, 40], "step_s": 10},
+              {"kind": "replay", "users": [310, 290], "interval_s": 60}],
+     "arrivals": "poisson", "seed": 1, "timeout_ms": 1000, "retries": 2, "backoff_ms": 200,
+     "refusal_ms": 100, "start_at": null, "ack_file": null, "cpus": null, "keep_alive": true,
+     "connections_max": 0, "users_in_flight_max": 10000, "drain_s": 15, "tls_verify": true,
+     "ca_file": null, "lag_p99_ms_max": 10, "cpu_ratio_max": 0.9, "processes": 1}
+
+Standard output is JSON Lines: one row a second (``offered`` counts arrivals in that second,
+``served``, ``refused`` and ``failed`` count journeys that ended in it), then one line with
+``"final": true``, totals, percentiles and, under ``arrived``, what became of the users by the
+second in which they arrived.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TextIO
+
+from premortem.load.engine import Engine, Settings
+from premortem.load.journey import Choice, journeys_from
+from premortem.load.pace import Arrivals, Pacer, arrivals, pace_from
+from premortem.load.sockets import Unreachable, resolve
+from premortem.load.stats import Second, Tally
+
+__all__ = ["Attack", "BadSpec", "Result", "attack", "main", "spec_from"]
+
+
+class BadSpec(ValueError):
+    """An attack that cannot be: says which key and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """What to send, where, and what to believe."""
+
+    base_url: str
+    journeys: tuple[Choice, ...]
+    pace: Pacer
+    arrivals: Arrivals = "poisson"
+    crowd: int = 0
+    """Closed loop instead of ``pace``: this many users always present, for ``pace.seconds``.
+    Its latencies hide stalls (coordinated omission); it is for comparison with such tools."""
+    seed: int = 1
+    settings: Settings = field(default_factory=Settings)
+    tls_verify: bool = True
+    ca_file: str | None = None
+    start_at: float | None = None
+    """Seconds since the epoch; ``None``: now."""
+    ack_file: Path | None = None
+    cpus: tuple[int, ...] | None = None
+    lag_p99_ms_max: float = 10.0
+    """1 % of a one-second time-out: later sending could change what users meet."""
+    cpu_ratio_max: float = 0.9
+    """Of one core, over any three seconds: beyond it queues form in the generator itself."""
+    share: tuple[int, int] = (0, 1)
+    """(which, of how many): the part of the schedule this process sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was measured, and whether the generator kept its word."""
+
+    tally: Tally
+    started_at: float
+    """Seconds since the epoch."""
+    elapsed_s: float
+    cpu_ratio: float
+    """Mean over the run, of one core."""
+    cpu_ratio_peak: float
+    """Highest mean over three seconds."""
+    reasons: tuple[str, ...]
+    """Why the run is invalid; empty when it is valid."""
+
+    @property
+    def valid(self) -> bool:
+        return not self.reasons
+
+    def line(self) -> dict[str, Any]:
+        """The final line: totals, percentiles in ms, the table by second of arrival."""
+        tally = self.tally
+        users = ("offered", "served", "refused", "failed", "unfinished", "not_started")
+        requests = ("requests_ok", "requests_failed", "attempts", "retries", "timeouts")
+        first = tally.first_failed_s
+        lag = tally.lag.summary()
+        return {
+            "final": True,
+            "started_at": round(self.started_at, 3),
+            "elapsed_s": round(self.elapsed_s, 3),
+            **{name: tally.total(name) for name in users + requests},
+            "response_ms": tally.response().summary(),
+            "service_ms": tally.service.summary(),
+            "lag_ms": lag,
+            "lag_p99_ms": lag["p99"],
+            "wait_ms": tally.wait.summary(),
+            "refusal_ms": tally.refusals.summary(),
+            "names_ms": {name: h.summary() for name, h in sorted(tally.names.items())},
+            "errors": dict(tally.errors.most_common()),
+            "bytes_received": tally.bytes_received,
+            "cpu_ratio": round(self.cpu_ratio, 4),
+            "cpu_ratio_peak": round(self.cpu_ratio_peak, 4),
+            "valid": self.valid,
+            "reason": "; ".join(self.reasons) or None,
+            "first_failed_s": None if first is None else round(first, 3),
+            "first_failed_at": None if first is None else round(self.started_at + first, 3),
+            "arrived": [tally.arrived[second].line() for second in sorted(tally.arrived)],
+        }
+
+
+def peak_cpu(tally: Tally, over: int = 3) -> float:
+    """The highest mean processor share over ``over`` consecutive seconds."""
+    ratios = [tally.seconds[second].cpu_ratio for second in sorted(tally.seconds)]
+    if len(ratios) < over:
+        return max(ratios, default=0.0)
+    return max(sum(ratios[i : i + over]) / over for i in range(len(ratios) - over + 1))
+
+
+def reasons_against(
+    attack: Attack, tally: Tally, limits: set[str], cpu_peak: float, stopped: bool
+) -> tuple[str, ...]:
+    """Why the figures cannot be believed, each with its bound; empty when they can."""
+    reasons = [f"the generator ran out of {limit}" for limit in sorted(limits)]
+    lag_ms = tally.lag.percentile_ms(99)
+    if lag_ms > attack.lag_p99_ms_max:
+        bound = attack.lag_p99_ms_max
+        reasons.append(f"the generator was late: send lag p99 {lag_ms:.1f} ms, bound {bound:g} ms")
+    if cpu_peak > attack.cpu_ratio_max:
+        bound = attack.cpu_ratio_max
+        reasons.append(
+            f"the generator was saturated: CPU {cpu_peak:.2f} of a core, bound {bound:g}"
+        )
+    if tally.total("unfinished"):
+        count = tally.total("unfinished")
+        reasons.append(f"{count} users had not finished when the run ended")
+    if stopped:
+        reasons.append("the run was stopped")
+    return tuple(reasons)
+
+
+def attack(
+    plan: Attack,
+    on_second: Callable[[Second], None] | None = None,
+    stop: Callable[[Engine], None] | None = None,
+) -> Result:
+    """Run it in this process and thread. Raises :class:`Unreachable` when the name is unknown.
+
+    ``on_second`` is called with each second that has passed; ``stop`` is handed the engine before
+    the start, whose ``stopping`` may be set from a signal handler or from ``on_second``.
+    """
+    address = resolve(plan.base_url, verify=plan.tls_verify, ca_file=plan.ca_file)
+    _raise_descriptor_limit()
+    if plan.cpus:
+        os.sched_setaffinity(0, plan.cpus)
+    with _acknowledgements(plan.ack_file) as acknowledge:
+        engine = Engine(
+            address,
+            plan.journeys,
+            plan.settings,
+            seed=plan.seed,
+            run=f"{plan.seed}-{os.getpid()}",
+            on_second=on_second,
+            acknowledge=acknowledge,
+        )
+        if stop is not None:
+            stop(engine)
+        now = time.time()
+        started_at = max(now, plan.start_at or now)
+        cpu_s = time.process_time()
+        tally = engine.run(
+            _schedule(plan),
+            plan.pace.seconds,
+            crowd=plan.crowd,
+            start_in_s=started_at - now,
+        )
+    elapsed_s = max(time.time() - started_at, 1e-9)
+    cpu_ratio = (time.process_time() - cpu_s) / elapsed_s
+    peak = max(peak_cpu(tally), 0.0)
+    reasons = reasons_against(plan, tally, engine.limits, peak, engine.stopping)
+    return Result(tally, started_at, elapsed_s, cpu_ratio, peak, reasons)
+
+
+def _schedule(plan: Attack) -> Iterator[float]:
+    if plan.crowd:
+        return iter(())
+    which, of = plan.share
+    every = arrivals(plan.pace, plan.seed, plan.arrivals)
+    return (at_s for number, at_s in enumerate(every) if number % of == which)
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow as many sockets as the system lets this process have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextmanager
+def _acknowledgements(path: Path | None) -> Iterator[Callable[[str, object, str], None]]:
+    """Append what was promised to users, a JSON line each, written at once."""
+    if path is None:
+        yield lambda kind, id, user: None
+        return
+    with path.open("ab", buffering=0) as file:
+
+        def acknowledge(kind: str, id: object, user: str) -> None:
+            line = {"kind": kind, "id": id, "user": user, "at": round(time.time(), 6)}
+            file.write(json.dumps(line).encode() + b"\n")
+
+        yield acknowledge
+
+
+# -- from plain data
+
+
+def spec_from(data: Mapping[str, Any]) -> Attack:
+    """Build an attack from a spec as in the module's docstring. Raises ``ValueError``s that name
+    the key: ``BadSpec``, ``BadPace``, ``BadJourney``.
+    """
+    rest = dict(data)
+    try:
+        base_url, journey, pace = rest.pop("base_url"), rest.pop("journey"), rest.pop("pace")
+    except KeyError as error:
+        raise BadSpec(f"the spec needs {error.args[0]!r}") from error
+    segments = pace.get("segments", pace) if isinstance(pace, Mapping) else pace
+    if isinstance(pace, Mapping) and "arrivals" in pace:
+        rest.setdefault("arrivals", pace["arrivals"])
+    if isinstance(segments, Mapping):
+        segments = [segments]
+    settings = _settings(rest)
+    known = {f.name for f in fields(Attack)} - {"base_url", "journeys", "pace", "settings", "share"}
+    unknown = set(rest) - known - {"processes"}
+    if unknown:
+        raise BadSpec(f"the spec has unknown keys: {', '.join(sorted(unknown))}")
+    rest.pop("processes", None)
+    if rest.get("arrivals", "poisson") not in ("poisson", "even"):
+        raise BadSpec(f"arrivals must be 'poisson' or 'even', not {rest['arrivals']!r}")
+    if rest.get("ack_file") is not None:
+        rest["ack_file"] = Path(rest["ack_file"])
+    if rest.get("cpus") is not None:
+        rest["cpus"] = tuple(rest["cpus"])
+    return Attack(base_url, journeys_from(journey), pace_from(segments), settings=settings, **rest)
+
+
+def _settings(rest: dict[str, Any]) -> Settings:
+    """Take the settings out of the spec; times come in ms."""
+    given: dict[str, Any] = {}
+    for name in ("timeout", "backoff", "refusal"):
+        if f"{name}_ms" in rest:
+            given[f"{name}_s"] = _at_least_0(f"{name}_ms", rest.pop(f"{name}_ms")) / 1000.0
+    for name in ("retries", "connections_max", "users_in_flight_max", "drain_s", "body_bytes_max"):
+        if name in rest:
+            given[name] = _at_least_0(name, rest.pop(name))
+    if "keep_alive" in rest:
+        given["keep_alive"] = bool(rest.pop("keep_alive"))
+    return Settings(**given)
+
+
+def _at_least_0(name: str, value: object) -> float:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0:  # type: ignore[arg-type, operator]
+        raise BadSpec(f"{name} must be a number of at least 0, not {value!r}")
+    return value  # type: ignore[return-value]
+
+
+# -- as a process
+
+
+def _print_second(started_at: Callable[[], float], out: TextIO) -> Callable[[Second], None]:
+    def show(row: Second) -> None:
+        line = {**row.line(), "at": round(started_at() + row.second, 3)}
+        print(json.dumps(line), file=out, flush=True)
+
+    return show
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a spec. Exit code 0, or 1 when the run is invalid, 2 for a bad spec, 3 unreachable."""
+    parser = argparse.ArgumentParser(prog="python -m premortem.load.attack")
+    parser.add_argument("--spec", required=True, type=Path)
+    try:
+        spec = json.loads(parser.parse_args(arguments).spec.read_text("utf-8"))
+        result = _run(spec_from(spec), sys.stdout)
+    except (OSError, ValueError) as error:
+        print(f"attack: {error}", file=sys.stderr)
+        return 3 if isinstance(error, Unreachable) else 2
+    print(json.dumps(result.line()), flush=True)
+    return 0 if result.valid else 1
+
+
+def _run(plan: Attack, out: TextIO) -> Result:
+    started: list[float] = []
+
+    def watch(engine: Engine) -> None:
+        def stop(number: int, frame: object) -> None:
+            engine.stopping = True
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        now = time.time()
+        started.append(max(now, plan.start_at or now))
+
+    return attack(plan, _print_second(lambda: started[0], out), watch)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""One user on a journey: what the engine drives and what the journey sees as ``User``."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import random
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from premortem.load.journey import Plain, Response
+from premortem.load.stats import Arrived
+
+if TYPE_CHECKING:
+    from premortem.load.sockets import Connection
+
+__all__ = ["Exchange", "Pause", "Site", "Template", "Visitor"]
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+PATH_SAFE = "/:?#[]@!$&'()*+,;=%-._~"
+"""RFC 3986: what may stand in a path and query as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What every request of a run has in common."""
+
+    prefix: str
+    """Path of the base URL, without the slash at its end."""
+    shared: str
+    """The rest of the request line and the headers all requests share, up to the number that ends
+    the client's id."""
+    run: str
+    """Start of every ``X-Client-Id``: tells the users of two runs apart."""
+    seed: int
+    acknowledge: Callable[[str, object, str], None]
+
+    def target(self, path: str, params: Mapping[str, object] | None = None) -> str:
+        """The request target: prefix and path, quoted where it must be."""
+        if params:
+            path += ("&" if "?" in path else "?") + urlencode(params)
+        if not (path.isascii() and path.isprintable()) or " " in path:
+            path = quote(path, safe=PATH_SAFE)
+        if not path.startswith("/"):
+            raise ValueError(f"a path starts with /, not {path!r}")
+        return self.prefix + path
+
+
+class Exchange:
+    """A request on its way to a response, through all its attempts. Journeys await it."""
+
+    __slots__ = (
+        "attempts", "body", "connection", "expect", "extra", "hops", "intended", "message",
+        "method", "name", "resent", "started", "target", "user",
+    )  # fmt: skip
+
+    def __init__(
+        self, user: Visitor, method: str, target: str, extra: str, body: bytes, name: str,
+        expect: Sequence[int], message: bytes = b"",
+    ) -> None:  # fmt: skip
+        self.user = user
+        self.method = method
+        self.target = target
+        self.extra = extra
+        self.body = body
+        self.name = name or target
+        self.expect = expect
+        self.attempts = 0
+        self.hops = 0
+        self.resent = False
+        self.intended = self.started = 0.0
+        self.connection: Connection | None = None
+        self.message = message or self.serialise()
+
+    def serialise(self) -> bytes:
+        """The bytes to send."""
+        user = self.user
+        head = f"{self.method} {self.target}{user.site.shared}{user.number}\r\n{self.extra}"
+        if user.cookies:
+            pairs = "; ".join(f"{name}={value}" for name, value in user.cookies.items())
+            head = f"{head}Cookie: {pairs}\r\n"
+        return f"{head}\r\n".encode("latin-1") + self.body
+
+    def redirect(self, target: str, status: int) -> None:
+        """Go to another target; after 303, and as browsers do after 301 and 302, with GET."""
+        if status == 303 or (status in (301, 302) and self.method == "POST"):
+            self.method, self.extra, self.body = "GET", "", b""
+        self.target = target
+        self.message = self.serialise()
+
+    def __await__(self) -> Generator[Exchange, Response, Response]:
+        return (yield self)
+
+
+class Pause:
+    """A think time. Journeys await it."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __await__(self) -> Generator[Pause, None, None]:
+        yield self
+
+
+class Template:
+    """The one request of a plain journey, serialised but for the number of its user."""
+
+    __slots__ = ("_parts", "after", "before")
+
+    def __init__(self, site: Site, plain: Plain) -> None:
+        one = Visitor(site, 0, Arrived(0)).request(
+            plain.method, plain.path, name=plain.name, body=plain.body, headers=dict(plain.headers)
+        )
+        self._parts = (one.method, one.target, one.extra, one.body, one.name, one.expect)
+        start = len(f"{one.method} {one.target}{site.shared}")
+        self.before, self.after = one.message[:start], one.message[start + 1 :]
+
+    def exchange(self, user: Visitor) -> Exchange:
+        message = b"%b%d%b" % (self.before, user.number, self.after)
+        return Exchange(user, *self._parts, message)
+
+
+class Visitor:
+    """A user in flight. Implements :class:`premortem.load.journey.User`."""
+
+    __slots__ = ("_random", "arrived", "connection", "cookies", "coroutine", "number", "site")
+
+    def __init__(self, site: Site, number: int, arrived: Arrived) -> None:
+        self.site = site
+        self.number = number
+        self.arrived = arrived
+        self.cookies: dict[str, str] | None = None
+        self.coroutine: Coroutine[Any, Any, None] | None = None
+        self.connection: Connection | None = None
+        self._random: random.Random | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.site.run}-{self.number}"
+
+    @property
+    def random(self) -> random.Random:
+        if self._random is None:
+            self._random = random.Random(f"{self.site.seed}:{self.number}")
+        return self._random
+
+    def get(
+        self, path: str, *, name: str = "", params: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None, expect: Sequence[int] = (),
+    ) -> Exchange:  # fmt: skip
+        extra = _lines(headers) if headers else ""
+        return Exchange(self, "GET", self.site.target(path, params), extra, b"", name, expect)
+
+    def post(
+        self, path: str, *, name: str = "", json: object = None,
+        form: Mapping[str, object] | None = None, body: bytes = b"",
+        headers: Mapping[str, str] | None = None, expect: Sequence[int] = (),
+    ) -> Exchange:  # fmt: skip
+        return self.request(
+            "POST", path, name=name, json=json, form=form, body=body, headers=headers,
+            expect=expect,
+        )  # fmt: skip
+
+    def request(
+        self, method: str, path: str, *, name: str = "", json: object = None,
+        form: Mapping[str, object] | None = None, body: bytes = b"",
+        params: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None, expect: Sequence[int] = (),
+    ) -> Exchange:  # fmt: skip
+        if not (method.isascii() and method.isalpha()):
+            raise ValueError(f"not an HTTP method: {method!r}")
+        kind, body = _encoded(json, form, body)
+        extra = f"{kind}{_lines(headers) if headers else ''}"
+        if body or method in ("POST", "PUT", "PATCH"):
+            extra = f"{extra}Content-Length: {len(body)}\r\n"
+        target = self.site.target(path, params)
+        return Exchange(self, method.upper(), target, extra, body, name, expect)
+
+    def think(self, seconds: float) -> Pause:
+        return Pause(seconds)
+
+    def acknowledge(self, kind: str, id: object) -> None:
+        self.site.acknowledge(kind, id, self.id)
+
+    def check(self, held: bool, what: str) -> None:
+        if not held:
+            raise AssertionError(what)
+
+    def keep_cookies(self, values: Sequence[str]) -> None:
+        """Take ``Set-Cookie`` values in: name and value, and whether they end it at once."""
+        kept = self.cookies = self.cookies or {}
+        for value in values:
+            pair, _, attributes = value.partition(";")
+            name, equals, content = pair.strip().partition("=")
+            if not equals or len(kept) >= 50:  # 50: RFC 6265 asks for no more a domain
+                continue
+            if "max-age=0" in attributes.lower().replace(" ", ""):
+                kept.pop(name, None)
+            else:
+                kept[name] = content
+
+
+def _lines(headers: Mapping[str, str]) -> str:
+    text = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    if text.count("\n") != len(headers) or text.count("\r") != len(headers):
+        raise ValueError("a header must not contain line breaks")
+    return text
+
+
+def _encoded(json: object, form: Mapping[str, object] | None, body: bytes) -> tuple[str, bytes]:
+    """``(Content-Type line, body)``."""
+    if json is not None:
+        return "Content-Type: application/json\r\n", jsonlib.dumps(json).encode()
+    if form is not None:
+        return "Content-Type: application/x-www-form-urlencoded\r\n", urlencode(form).encode()
+    return "", body
