@@ -19,10 +19,12 @@ from pathlib import Path
 import pytest
 
 from premortem.load.attack import Attack, Result, attack
-from premortem.load.engine import Settings
 from premortem.load.journey import Choice, Journey, User
-from premortem.load.pace import Constant
+from premortem.load.pace import Constant, arrivals
+from premortem.load.requests import Settings
 from premortem.load.sockets import Unreachable
+from premortem.load.stats import Second
+from premortem.load.workers import attack_many
 
 pytestmark = pytest.mark.real
 
@@ -454,6 +456,37 @@ def test_as_a_process_it_stops_cleanly_when_told(tmp_path: Path) -> None:
     assert final["final"] and final["reason"] == "the run was stopped"
 
 
+def test_several_processes_send_the_schedule_of_one(tmp_path: Path) -> None:
+    instants = list(arrivals(Constant(80, 1.5), 3))
+    rows: list[Second] = []
+    with served(answer()) as server:
+        plan = Attack(
+            server.url, (Choice(one),), Constant(80, 1.5), seed=3, lag_p99_ms_max=1e6,
+            cpu_ratio_max=1e6, ack_file=tmp_path / "acks",
+        )  # fmt: skip
+        result = attack_many(plan, 3, rows.append)
+    only(result, "served")
+    assert result.tally.total("offered") == len(instants)
+    per_second = [sum(int(at_s) == second for at_s in instants) for second in (0, 1)]
+    assert [row["offered"] for row in result.line()["arrived"]] == per_second
+    assert [row.offered for row in rows] == per_second
+    assert sum(row.served for row in rows) == result.tally.response().total == len(instants)
+    assert result.tally.lag.total == len(instants)
+
+
+def test_several_processes_stop_when_told(tmp_path: Path) -> None:
+    pace = [{"kind": "constant", "rate": 50, "seconds": 60}]
+    with served(answer()) as server:
+        path = spec_file(tmp_path, server.url, pace=pace, processes=2)
+        process = subprocess.Popen(command(path), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+        out, err = process.communicate(timeout=5)
+    assert (process.returncode, err) == (1, b"")
+    assert json.loads(out.splitlines()[-1])["reason"] == "the run was stopped"
+
+
 @pytest.mark.parametrize(
     ("change", "words", "code"),
     [
@@ -461,6 +494,7 @@ def test_as_a_process_it_stops_cleanly_when_told(tmp_path: Path) -> None:
         ({"journey": "nowhere.module:f"}, "cannot import 'nowhere", 2),
         ({"speed": 3}, "unknown keys: speed", 2),
         ({"timeout_ms": -1}, "timeout_ms must be", 2),
+        ({"processes": 0}, "processes must be", 2),
         ({"base_url": "ftp://x"}, "not a URL that can be attacked", 3),
     ],
 )

@@ -193,7 +193,7 @@ async def test_the_games_leaderboard_is_ranked_and_a_score_moves_it() -> None:
         assert joined.json()["joined"] == lobby["matches"][0]["joined"] + 1
         kept = fetch(port, "POST", "/score", f"player=32&match={match}&points=99999")
         assert kept.status == 201
-        board = fetch(port, "GET", "/leaderboard/1").text  # player 32 is in league 32 % 16 + 1
+        board = fetch(port, "GET", "/leaderboard/1").text  # player 32 is in league 32 % 8 + 1
         assert "<td>1</td><td>player32</td>" in board
         assert board.count("<tr>") == 100
         assert fetch(port, "GET", "/matches/1").text.count("<tr>") == 20

@@ -8,7 +8,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -259,7 +259,15 @@ def _write(folder: Path, result: dict[str, Any], played: list[Played]) -> None:
         ]
         lines = "".join(json.dumps(e, default=str) + "\n" for e in events)
         (folder / f"events-{letter}.jsonl").write_text(lines)
+        (folder / f"seconds-{letter}.csv").write_text(_csv(one.record.seconds))
     (folder / "report.html").write_text(render(result, [p.record for p in played]))
+
+
+def _csv(rows: Sequence[Mapping[str, float]]) -> str:
+    """The seconds as a table, for whoever wants to draw their own."""
+    names = list(rows[0]) if rows else []
+    lines = [",".join(names), *(",".join(f"{r[n]:g}" for n in names) for r in rows)]
+    return "\n".join(lines) + "\n"
 
 
 def new_view(console: Console, *, live: bool) -> DrillView:

@@ -33,6 +33,11 @@ class Pressure:
     evidence: Evidence | None = None
 
     @property
+    def crowded(self) -> bool:
+        """So many want CPU that the crowd itself makes each transaction dearer."""
+        return (self.sessions or 0.0) > OVER_CORES_ALONE * (self.cores or 1.0)
+
+    @property
     def words(self) -> str:
         """The measured state in words."""
         if self.sessions is None or self.cores is None:

@@ -7,6 +7,7 @@ sessions in a wait class divided by transactions per second are seconds a transa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from premortem.causes._verdict import SLOW_S, fact, level, num, usual
@@ -85,9 +86,9 @@ def _database(history: History, rate: float) -> list[Component]:
     return found
 
 
-def most_grown(history: History) -> Component | None:
+def most_grown(parts: Iterable[Component]) -> Component | None:
     """The component that grew most; of two that grew alike (within half) the deeper one."""
-    grown = [c for c in components(history) if c.grown_ms > 0]
+    grown = [c for c in parts if c.grown_ms > 0]
     if not grown:
         return None
     most = max(c.grown_ms for c in grown)

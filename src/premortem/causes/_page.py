@@ -38,7 +38,7 @@ one of the deepest tier is named: """
 def render() -> str:
     """The whole page."""
     causes = modules("premortem.causes")
-    tiers = " < ".join(sorted(TIER_DEPTH, key=lambda t: TIER_DEPTH[t]))
+    tiers = " < ".join(TIER_DEPTH)  # declared shallow first
     lines = [f"{_HEAD}{tiers}.", "", "| cause | tier | first line |", "|---|---|---|"]
     for name, module in causes.items():
         part = part_class(module)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from premortem.causes._verdict import fact, growth, level, num, rise, usual
@@ -11,8 +13,13 @@ __all__ = ["FLAT", "Traffic", "demand_growth", "traffic", "unique_growth"]
 
 FLAT = 1.3
 """Below this growth traffic counts as flat: median of four Poisson samples at 30/s is +-15 %."""
+PEAK_S = 90.0
+"""How far back a rise still explains a site that has been drowned since."""
+PEAK_SIGMAS = 4.0
+"""The highest of ninety means of Poisson counts stays below three of its deviations."""
 OPENED_USUAL_MIN_PER_S = 2.0
 """New sessions count as traffic only where the site opens one a request anyway."""
+_DONE = ("db.transactions_per_s", "db.statements.calls_per_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +28,8 @@ class Traffic:
 
     offered: float | None
     done: float | None
+    peak: float
+    """The most any of them grew in the last 90 s; 0 when none stood out of its noise."""
     metric: str
     """The metric that grew most, for the evidence."""
 
@@ -31,12 +40,22 @@ class Traffic:
 
     @property
     def risen(self) -> bool:
-        return self.most is not None and self.most >= FLAT
+        """Traffic is up, or was when the trouble began: a drowned site completes less again."""
+        return max(self.most or 0.0, self.peak) >= FLAT
 
     @property
     def flat(self) -> bool:
         """Measured flat: arrivals known and not risen (completions alone are capped)."""
         return self.offered is not None and not self.risen
+
+    @property
+    def words(self) -> str:
+        """The growth in words; empty where it is not known."""
+        if self.most is None:
+            return ""
+        if self.most < FLAT <= self.peak:
+            return f"calls rose to {num(self.peak)} times the usual"
+        return f"calls are {num(self.most)} times the usual"
 
     def evidence(self, history: History) -> Evidence | None:
         """The growth as a fact, where it is known."""
@@ -49,22 +68,31 @@ class Traffic:
 
 def traffic(history: History) -> Traffic:
     """Growth of arrivals and completions against what is usual."""
-    offered = {"web.requests_per_s": rise(history, "web.requests_per_s", floor=1.0)}
+    arrivals = ["web.requests_per_s"]
     if (usual(history, "db.connections.opened_per_s") or 0.0) >= OPENED_USUAL_MIN_PER_S:
-        opened = rise(history, "db.connections.opened_per_s", floor=1.0)
-        offered["db.connections.opened_per_s"] = opened
-    done = {
-        "db.transactions_per_s": rise(history, "db.transactions_per_s", floor=1.0),
-        "db.statements.calls_per_s": rise(history, "db.statements.calls_per_s", floor=1.0),
-    }
-    known = {n: g for n, g in {**offered, **done}.items() if g is not None}
-    top = max(known, key=lambda n: known[n]) if known else ""
-    return Traffic(_most(offered), _most(done), top)
+        arrivals.append("db.connections.opened_per_s")
+    grown = {m: rise(history, m, floor=1.0) for m in (*arrivals, *_DONE)}
+    known = {m: g for m, g in grown.items() if g is not None}
+    return Traffic(
+        _most(known, arrivals),
+        _most(known, _DONE),
+        max((_peak(history, m) for m in known), default=0.0),
+        max(known, key=lambda m: known[m]) if known else "",
+    )
 
 
-def _most(growths: dict[str, float | None]) -> float | None:
-    known = [g for g in growths.values() if g is not None]
-    return max(known) if known else None
+def _most(known: Mapping[str, float], metrics: Iterable[str]) -> float | None:
+    return max((known[m] for m in metrics if m in known), default=None)
+
+
+def _peak(history: History, metric: str) -> float:
+    """The highest mean of five samples in the last 90 s against usual, beyond counting noise."""
+    values, before = history.window(metric, PEAK_S).values, usual(history, metric)
+    if before is None or len(values) < 5:
+        return 0.0
+    highest = max(sum(values[i : i + 5]) / 5 for i in range(len(values) - 4))
+    noise = PEAK_SIGMAS * math.sqrt(max(before, 1.0) / 5)
+    return highest / max(before, 1.0) if highest - before >= noise else 0.0
 
 
 def demand_growth(history: History) -> float | None:

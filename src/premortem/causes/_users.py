@@ -31,7 +31,9 @@ def _probe(history: History) -> Evidence | None:
     ok = level(history, "user.http.ok_ratio", max_age_s=SLOW_S)
     if ok is not None and ok < OK_RATIO_MIN:
         note = f"{percent(1 - ok)} of the last probes failed or were refused"
-        return fact(history, "user.http.ok_ratio", ok, OK_RATIO_MIN, note, above=False)
+        since = history.since("user.http.ok_ratio", below=OK_RATIO_MIN)
+        at = history.now if since is None else since
+        return Evidence("user.http.ok_ratio", ok, OK_RATIO_MIN, at, note)
     failures = history.failures("http_probe", 10.0)
     if len(failures) < 2:
         return None

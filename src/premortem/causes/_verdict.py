@@ -45,9 +45,15 @@ def level(
 
 
 def held(history: History, metric: str, *, above: float, samples: int = 3) -> bool:
-    """Whether the last ``samples`` samples, none older than 6 s, all lie above the limit."""
-    values = history.window(metric, 6.0).values[-samples:]
-    return len(values) == samples and min(values) > above
+    """Whether the last samples all lie above the limit, for as long as ``samples`` of 1 s last.
+
+    A source slowed down by the trouble reports less often: two samples that far apart count too.
+    """
+    series = history.window(metric, 7.0)
+    values, at = series.values[-samples:], series.at[-samples:]
+    if len(values) < 2 or at[-1] < history.now - 5.0:
+        return False
+    return at[-1] - at[0] >= 0.8 * (samples - 1) and min(values) > above
 
 
 def usual(history: History, metric: str) -> float | None:
@@ -87,8 +93,8 @@ def failed(history: History, source: str, text: str, over_s: float = 10.0) -> in
 def fact(
     history: History, metric: str, value: float, limit: float, note: str, *, above: bool = True
 ) -> Evidence:
-    """One measured fact, with the time since when it has held."""
-    since = history.since(metric, above=limit) if above else history.since(metric, below=limit)
+    """One measured fact. Beyond a limit it carries since when; calm facts are as of now."""
+    since = history.since(metric, above=limit) if above else None
     return Evidence(metric, value, limit, history.now if since is None else since, note)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["OPEN_SITE", "SITE", "SURGE_OPEN", "SURGE_PROTECTED"]
+__all__ = ["DROWNED", "OPEN_SITE", "SITE", "SURGE_OPEN", "SURGE_PROTECTED"]
 
 SITE: Mapping[str, float] = MappingProxyType(
     {
@@ -146,6 +146,21 @@ SURGE_OPEN: Mapping[str, float | tuple[float, float]] = MappingProxyType(
     }
 )
 """The seeds' outage: three times what the database can do reaches it unprotected."""
+
+DROWNED: Mapping[str, float | tuple[float, float]] = MappingProxyType(
+    {
+        **SURGE_OPEN,
+        "db.connections.used": 97,
+        "db.sessions.active": 95.0,
+        "db.wait.cpu": 92.0,
+        "db.transactions_per_s": (110.0, 45.0),
+        "db.connections.opened_per_s": (80.0, 36.0),
+        "db.statements.calls_per_s": (300.0, 130.0),
+        "db.statements.mean_ms": (20.0, 200.0),
+        "db.statements.top_mean_ms": (60.0, 700.0),
+    }
+)
+"""Half a minute on: the crowd itself costs so much that less is completed than before."""
 
 SURGE_PROTECTED: Mapping[str, float | tuple[float, float]] = MappingProxyType(
     {

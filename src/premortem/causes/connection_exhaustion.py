@@ -17,7 +17,7 @@ from premortem.causes._verdict import (
     usual,
     verdict,
 )
-from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
+from premortem.causes._worlds import DROWNED, OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
 from premortem.model import Evidence, History, State, Tier, Verdict
 
@@ -151,7 +151,8 @@ class ConnectionExhaustion:
             return f"{num(waits[top])} of {num(active)} active sessions wait for {top}", 0.3
         if idle > active:
             return f"{num(idle)} are idle: the pools are larger than the slots", 0.85
-        if traffic(history).flat or self._dearer(history):
+        calls = traffic(history)
+        if calls.flat or (not calls.risen and self._dearer(history)):
             return f"{num(active)} are active at flat traffic: each takes longer", 0.3
         return f"{num(active)} are active: more arrives than the database can do", 0.85
 
@@ -164,6 +165,8 @@ FIRES = (
     Example("the seeds: a surge, a connection for each request", OPEN_SITE, {
         **SURGE_OPEN, "db.connections.used": 97, "db.sessions.active": 95.0, "db.wait.cpu": 90.0,
     }, errors=(("http_probe", "first byte timeout after 2 s"),)),
+    Example("later: the crowd has halved what the database completes", OPEN_SITE, DROWNED,
+            errors=(("http_probe", "first byte timeout after 2 s"),), trouble_s=30),
     Example("ordinary slots are gone: the probe ladder gets 53300", OPEN_SITE, {
         "db.connections.refused_per_s": 0.2, "db.connections.used": 97,
         "db.sessions.active": 90.0, "db.wait.cpu": 85.0, "user.http.ok_ratio": 0.2,

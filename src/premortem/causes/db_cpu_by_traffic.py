@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from premortem.causes._database import Pressure, pressure
-from premortem.causes._traffic import Traffic, demand_growth, traffic, unique_growth
+from premortem.causes._traffic import FLAT, Traffic, demand_growth, traffic, unique_growth
 from premortem.causes._users import hurt
 from premortem.causes._verdict import fact, growth, level, num, percent, verdict
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
@@ -33,6 +33,8 @@ class DbCpuByTraffic:
     """Share of repeats that explains a saturated database when unique requests did not rise."""
     demand_growth_max: float = 1.5
     """One transaction's CPU may rise this much from contention alone (measured up to 1.4)."""
+    demand_crowded_max: float = 4.0
+    """With ten sessions a core and more, switching and spinning may quadruple it."""
     calls_each_max: float = 3.0
     """More calls a request than this times the usual is not traffic but a lost cache."""
 
@@ -59,32 +61,31 @@ class DbCpuByTraffic:
         return self._saturated(history, load)
 
     def _saturated(self, history: History, load: Pressure) -> Verdict:
-        calls, cost = traffic(history), demand_growth(history)
+        calls = traffic(history)
         other = self._repeats(history) or self._lost_cache(history)
         if other is not None:
             return verdict(
                 self, "suspected", other.note + ".", load.evidence, other, check=self.check
             )
-        if calls.flat or (not calls.risen and (cost or 0.0) >= self.demand_growth_max):
-            most = "not" if calls.most is None else f"{num(calls.most)} times"
-            return self._no(
-                f"{load.words}, but calls rose {most}: the same work became dearer.", load.evidence
-            )
+        if calls.flat or self._dearer(history, load, calls):
+            because = f"{load.words}, but {calls.words}: the same work became dearer."
+            return self._no(because, load.evidence)
         return self._by_traffic(history, load, calls)
+
+    def _dearer(self, history: History, load: Pressure, calls: Traffic) -> bool:
+        """Calls are not up and a transaction costs more than a crowd makes of it."""
+        cost = demand_growth(history)
+        if cost is None or calls.most is None or calls.most >= FLAT:
+            return False
+        return cost >= (self.demand_crowded_max if load.crowded else self.demand_growth_max)
 
     def _by_traffic(self, history: History, load: Pressure, calls: Traffic) -> Verdict:
         felt = hurt(history)
-        risen = (
-            "what is usual is not known yet"
-            if calls.most is None
-            else (f"calls are {num(calls.most)} times the usual")
-        )
-        sure = felt is not None or (load.sessions or 0) > 10 * (load.cores or 1)
         excess = (load.sessions or 0.0) / (load.cores or 1.0)
         return verdict(
             self,
-            "confirmed" if sure else "suspected",
-            f"{load.words}; {risen}.",
+            "suspected" if felt is None and not load.crowded else "confirmed",
+            f"{load.words}; {calls.words or 'what is usual is not known yet'}.",
             load.evidence,
             calls.evidence(history),
             felt,
@@ -97,7 +98,7 @@ class DbCpuByTraffic:
 
     def _repeats(self, history: History) -> Evidence | None:
         share, unique = level(history, "web.repeat_ratio"), unique_growth(history)
-        if share is None or unique is None or share < self.repeat_ratio_min or unique >= 1.3:
+        if share is None or unique is None or share < self.repeat_ratio_min or unique >= FLAT:
             return None
         note = (
             f"{percent(share)} of the requests are repeats and unique requests are "

@@ -64,7 +64,7 @@ class DeployOrConfigChange:
             return verdict(
                 self, "cannot_exclude", "nothing of a request is measured.", check=self.check
             )
-        grown = most_grown(history)
+        grown = most_grown(parts)
         if grown is not None:
             fact = grown.evidence(history)
             return verdict(self, "cannot_exclude", f"{fact.note}.", fact, check=self.check)
@@ -73,7 +73,7 @@ class DeployOrConfigChange:
         return verdict(self, "ruled_out", because, top.evidence(history), check=self.check)
 
     def _changed(self, history: History, felt: Evidence, change: Evidence) -> Verdict:
-        grown = most_grown(history)
+        grown = most_grown(components(history))
         where = None if grown is None else grown.evidence(history)
         tail = "" if where is None else f"; {where.note}"
         return verdict(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from premortem.causes._database import pressure
-from premortem.causes._decomposition import most_grown
+from premortem.causes._decomposition import components, most_grown
 from premortem.causes._verdict import fact, held, level, num, percent, usual, verdict
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
@@ -71,7 +71,7 @@ class DownstreamDependency:
         if busy >= self.web_busy_max:
             because = f"{calls.note}, but the web processes use {percent(busy)} of their CPU."
             return verdict(self, "suspected", because, calls, check=self.check)
-        most = most_grown(history)
+        most = most_grown(components(history))
         sure = most is None or most.tier in ("downstream", "web", "network", "pool")
         room = f" while {load.words}" if load.saturated is not None else ""
         return verdict(

@@ -9,7 +9,7 @@ from typing import ClassVar
 from premortem.causes._database import pressure
 from premortem.causes._traffic import Traffic, demand_growth, traffic
 from premortem.causes._verdict import SLOW_S, fact, growth, level, num, percent, usual, verdict
-from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
+from premortem.causes._worlds import DROWNED, OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
 from premortem.model import Evidence, History, State, Tier, Verdict
 
@@ -31,6 +31,8 @@ class SlowQuery:
 
     cost_times_min: float = 2.0
     """CPU a transaction: contention alone makes up to 1.5 (measured at 2 x the knee)."""
+    cost_times_crowded: float = 4.0
+    """With ten sessions a core and more, switching and spinning may quadruple it."""
     mean_times_min: float = 3.0
     """Mean time of the top statement; queueing at 70 % load makes 3 of it at most."""
     top_share_min: float = 0.5
@@ -64,6 +66,12 @@ class SlowQuery:
             because = f"{dearer.note}, but calls are {num(calls.most)} times the usual."
             state: State = "suspected" if (demand_growth(history) or 0.0) >= 4.0 else "ruled_out"
             return verdict(self, state, because, dearer, calls.evidence(history), check=self.check)
+        if pressure(history).crowded and calls.peak >= self.calls_rise_max:
+            because = (
+                f"{dearer.note}, but it began when calls were {num(calls.peak)} times the usual."
+            )
+            state = "ruled_out" if self._cost(history) is None else "suspected"
+            return verdict(self, state, because, dearer, check=self.check)
         return self._dearer(history, dearer, calls)
 
     def _dearer(self, history: History, dearer: Evidence, calls: Traffic) -> Verdict:
@@ -96,6 +104,8 @@ class SlowQuery:
         now = level(history, metric, max_age_s=SLOW_S)
         if top is None or now is None or share is None or share < self.top_share_min:
             return None
+        if pressure(history).saturated and not self._dear(history, unknown=True):
+            return None  # a full CPU makes every statement's time longer
         if top < self.mean_times_min or (every is not None and every < self.cost_times_min):
             return None
         note = (
@@ -104,9 +114,16 @@ class SlowQuery:
         )
         return fact(history, metric, now, (usual(history, metric) or 0.0) * 2, note)
 
+    def _dear(self, history: History, *, unknown: bool) -> bool:
+        """Whether a transaction's CPU has grown beyond what a crowd makes of it."""
+        cost = demand_growth(history)
+        crowded = pressure(history).crowded
+        limit = self.cost_times_crowded if crowded else self.cost_times_min
+        return unknown if cost is None else cost >= limit
+
     def _cost(self, history: History) -> Evidence | None:
         cost, busy = demand_growth(history), level(history, "db.cpu.busy_ratio")
-        if cost is None or busy is None or cost < self.cost_times_min:
+        if cost is None or busy is None or not self._dear(history, unknown=False):
             return None
         if busy < self.busy_ratio_min:
             return None
@@ -130,12 +147,11 @@ class SlowQuery:
                 check="the longest running statements now, and pg_stat_statements by total time",
             )  # fmt: skip
         low_cpu = (level(history, "db.cpu.busy_ratio") or 0.0) < self.busy_ratio_min
-        if mean is None and (cost or 0.0) >= self.cost_times_min and not low_cpu:
+        if (cost or 0.0) >= self.cost_times_min and not low_cpu:
             return verdict(self, "cannot_exclude", "what it costs is unclear.", check=self.check)
-        if mean is None and pressure(history).saturated:
-            return verdict(
-                self, "cannot_exclude", "statement times are not measured.", check=self.check
-            )
+        if cost is None and pressure(history).saturated:
+            because = "a full CPU makes every statement slower; CPU a transaction is not known."
+            return verdict(self, "cannot_exclude", because, check=self.check)
         return self._usual_cost(history, cost, mean)
 
     def _usual_cost(self, history: History, cost: float | None, mean: float | None) -> Verdict:
@@ -181,6 +197,9 @@ SILENT = (
     Example("the seeds' surge", OPEN_SITE, SURGE_OPEN),
 )
 NEAR_MISS = (
+    Example("a drowned site completes less: the crowd makes all work dearer", OPEN_SITE, {
+        **DROWNED, "db.statements.top_time_share": 0.7,
+    }),
     Example("statements wait for a lock", SITE, {
         "db.wait.lock": 7.0, "db.sessions.active": 7.5, "db.root_blocker.age_s": 6.0,
         "db.statements.mean_ms": 60.0, "db.statements.top_mean_ms": 400.0,

@@ -24,6 +24,8 @@ class ChangePoint:
     """Twice the traffic within seconds: no daily shape does that."""
     sigmas: float = 6.0
     """Bursts of real users are wider than Poisson; six leaves room for that."""
+    level_min: float = 5.0
+    """Twice next to nothing is the start of a day, not a surge."""
     recent: int = 2
     gap_s: float = 4.0
     reference_s: float = 60.0
@@ -42,7 +44,7 @@ class ChangePoint:
             noise=self.noise,
             sigma_min=self.sigma_min,
         )
-        if usual is None or usual.sigma <= 0 or len(values) < self.recent:
+        if usual is None or usual.level < self.level_min or len(values) < self.recent:
             return
         level, limit = sum(values) / len(values), usual.level * self.times
         if level < limit or departure(values, usual) < self.sigmas:

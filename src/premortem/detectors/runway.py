@@ -51,11 +51,10 @@ class Runway:
     def detect(self, history: History) -> Iterator[Signal]:
         """Yield one signal or none."""
         series = history.window(self.metric, self.window_s)
-        limit = self._limit(history)
-        if limit is None or len(series) < 4 or series.at[-1] < history.now - 5.0:
-            return
         values = series.values[-self.recent :]
-        if not self._departed(history, values):
+        if len(series) < 4 or series.at[-1] < history.now - 5.0:
+            return
+        if not self._departed(history, values) or (limit := self._limit(history)) is None:
             return
         level = sum(values) / len(values)
         if level >= limit:

@@ -214,7 +214,7 @@ class Postgres:
         settings = {
             **self.settings,
             "port": str(self.port),
-            "unix_socket_directories": str(self.folder / "socket"),
+            "unix_socket_directories": "",  # their paths end at 107 bytes, temporary ones do not
         }
         argv = [str(self.home / "bin" / "postgres"), "-D", str(self.folder / "data")]
         argv += [part for k, v in settings.items() for part in ("-c", f"{k}={v}")]

@@ -36,13 +36,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from premortem.load.engine import Engine, Settings
+from premortem.load.engine import Engine
 from premortem.load.journey import Choice, journeys_from
 from premortem.load.pace import Arrivals, Pacer, arrivals, pace_from
+from premortem.load.requests import Settings
 from premortem.load.sockets import Unreachable, resolve
 from premortem.load.stats import Second, Tally
 
@@ -94,6 +95,9 @@ class Result:
     """Highest mean over three seconds."""
     reasons: tuple[str, ...]
     """Why the run is invalid; empty when it is valid."""
+    limits: frozenset[str] = frozenset()
+    """What this machine ran out of."""
+    stopped: bool = False
 
     @property
     def valid(self) -> bool:
@@ -199,7 +203,8 @@ def attack(
     cpu_ratio = (time.process_time() - cpu_s) / elapsed_s
     peak = max(peak_cpu(tally), 0.0)
     reasons = reasons_against(plan, tally, engine.limits, peak, engine.stopping)
-    return Result(tally, started_at, elapsed_s, cpu_ratio, peak, reasons)
+    limits = frozenset(engine.limits)
+    return Result(tally, started_at, elapsed_s, cpu_ratio, peak, reasons, limits, engine.stopping)
 
 
 def _schedule(plan: Attack) -> Iterator[float]:
@@ -288,9 +293,9 @@ def _at_least_0(name: str, value: object) -> float:
 # -- as a process
 
 
-def _print_second(started_at: Callable[[], float], out: TextIO) -> Callable[[Second], None]:
+def _print_second(started_at: float, out: TextIO) -> Callable[[Second], None]:
     def show(row: Second) -> None:
-        line = {**row.line(), "at": round(started_at() + row.second, 3)}
+        line = {**row.line(), "at": round(started_at + row.second, 3)}
         print(json.dumps(line), file=out, flush=True)
 
     return show
@@ -302,7 +307,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--spec", required=True, type=Path)
     try:
         spec = json.loads(parser.parse_args(arguments).spec.read_text("utf-8"))
-        result = _run(spec_from(spec), sys.stdout)
+        result = _run(spec_from(spec), spec.get("processes", 1), sys.stdout)
     except (OSError, ValueError) as error:
         print(f"attack: {error}", file=sys.stderr)
         return 3 if isinstance(error, Unreachable) else 2
@@ -310,19 +315,25 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if result.valid else 1
 
 
-def _run(plan: Attack, out: TextIO) -> Result:
-    started: list[float] = []
+def _on_signal(act: Callable[[], None]) -> None:
+    """Let SIGINT and SIGTERM end the run, with its results."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: act())
+
+
+def _run(plan: Attack, processes: int, out: TextIO) -> Result:
+    now = time.time()
+    plan = replace(plan, start_at=max(now, plan.start_at or now))
+    show = _print_second(plan.start_at or now, out)
+    if processes != 1:
+        from premortem.load.workers import attack_many  # noqa: PLC0415 - it needs this module
+
+        return attack_many(plan, processes, show, _on_signal)
 
     def watch(engine: Engine) -> None:
-        def stop(number: int, frame: object) -> None:
-            engine.stopping = True
+        _on_signal(engine.stop)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
-        now = time.time()
-        started.append(max(now, plan.start_at or now))
-
-    return attack(plan, _print_second(lambda: started[0], out), watch)
+    return attack(plan, show, watch)
 
 
 if __name__ == "__main__":

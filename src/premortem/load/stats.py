@@ -10,6 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 __all__ = ["Arrived", "Histogram", "Second", "Tally", "merged"]
 
@@ -147,7 +148,7 @@ class Second:
     """Users on their journey at the end of the second."""
     cpu_ratio: float = 0.0
     """The generator's own processor time ÷ elapsed time."""
-    names: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    names: defaultdict[str, Histogram] = field(default_factory=partial(defaultdict, Histogram))
     """Response times by request name, from the intended instant to the last byte."""
     response: Histogram = field(default_factory=Histogram)
     """Those of all names together, once the second is over."""

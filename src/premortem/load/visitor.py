@@ -50,28 +50,23 @@ class Site:
 class Exchange:
     """A request on its way to a response, through all its attempts. Journeys await it."""
 
-    __slots__ = (
-        "attempts", "body", "connection", "expect", "extra", "hops", "intended", "message",
-        "method", "name", "resent", "started", "target", "user",
-    )  # fmt: skip
+    # Defaults on the class: most requests never set them, and what is not set costs nothing.
+    method = "GET"
+    extra = ""
+    """Headers of this request alone."""
+    body = b""
+    expect: Sequence[int] = ()
+    attempts = 0
+    hops = 0
+    resent = False
+    intended = started = 0.0
+    connection: Connection | None = None
 
-    def __init__(
-        self, user: Visitor, method: str, target: str, extra: str, body: bytes, name: str,
-        expect: Sequence[int], message: bytes = b"",
-    ) -> None:  # fmt: skip
+    def __init__(self, user: Visitor, target: str, name: str, message: bytes) -> None:
         self.user = user
-        self.method = method
         self.target = target
-        self.extra = extra
-        self.body = body
-        self.name = name or target
-        self.expect = expect
-        self.attempts = 0
-        self.hops = 0
-        self.resent = False
-        self.intended = self.started = 0.0
-        self.connection: Connection | None = None
-        self.message = message or self.serialise()
+        self.name = name
+        self.message = message
 
     def serialise(self) -> bytes:
         """The bytes to send."""
@@ -108,19 +103,22 @@ class Pause:
 class Template:
     """The one request of a plain journey, serialised but for the number of its user."""
 
-    __slots__ = ("_parts", "after", "before")
+    __slots__ = ("_kind", "_name", "_target", "after", "before")
 
     def __init__(self, site: Site, plain: Plain) -> None:
         one = Visitor(site, 0, Arrived(0)).request(
             plain.method, plain.path, name=plain.name, body=plain.body, headers=dict(plain.headers)
         )
-        self._parts = (one.method, one.target, one.extra, one.body, one.name, one.expect)
         start = len(f"{one.method} {one.target}{site.shared}")
         self.before, self.after = one.message[:start], one.message[start + 1 :]
+        self._target, self._name = one.target, one.name
+        members = {"method": one.method, "extra": one.extra, "body": one.body}
+        self._kind = type("PlainExchange", (Exchange,), members)
 
     def exchange(self, user: Visitor) -> Exchange:
         message = b"%b%d%b" % (self.before, user.number, self.after)
-        return Exchange(user, *self._parts, message)
+        exchange: Exchange = self._kind(user, self._target, self._name, message)
+        return exchange
 
 
 class Visitor:
@@ -151,8 +149,17 @@ class Visitor:
         self, path: str, *, name: str = "", params: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None, expect: Sequence[int] = (),
     ) -> Exchange:  # fmt: skip
-        extra = _lines(headers) if headers else ""
-        return Exchange(self, "GET", self.site.target(path, params), extra, b"", name, expect)
+        if params or headers or self.cookies:
+            return self.request(
+                "GET", path, name=name, params=params, headers=headers, expect=expect
+            )
+        site = self.site
+        target = site.target(path)
+        message = f"GET {target}{site.shared}{self.number}\r\n\r\n".encode("latin-1")
+        exchange = Exchange(self, target, name or target, message)
+        if expect:
+            exchange.expect = expect
+        return exchange
 
     def post(
         self, path: str, *, name: str = "", json: object = None,
@@ -177,7 +184,11 @@ class Visitor:
         if body or method in ("POST", "PUT", "PATCH"):
             extra = f"{extra}Content-Length: {len(body)}\r\n"
         target = self.site.target(path, params)
-        return Exchange(self, method.upper(), target, extra, body, name, expect)
+        exchange = Exchange(self, target, name or target, b"")
+        exchange.method, exchange.extra, exchange.body = method.upper(), extra, body
+        exchange.expect = expect
+        exchange.message = exchange.serialise()
+        return exchange
 
     def think(self, seconds: float) -> Pause:
         return Pause(seconds)

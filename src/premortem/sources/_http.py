@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from premortem.sources._contract import say
@@ -58,4 +59,19 @@ async def _get(url: str, method: str) -> tuple[int, str]:
     if not answer.startswith(b"HTTP/1."):
         raise ValueError("not HTTP")
     head, _, body = answer.partition(b"\r\n\r\n")
+    if b"transfer-encoding: chunked" in head.lower():  # HAProxy does so even to HTTP/1.0
+        body = b"".join(_chunks(body))
     return int(head.split(None, 2)[1]), body.decode("utf-8", "replace")
+
+
+def _chunks(body: bytes) -> Iterator[bytes]:
+    """The pieces of a chunked body. Raises ``ValueError`` when it is cut off."""
+    while True:
+        size, _, rest = body.partition(b"\r\n")
+        length = int(size.partition(b";")[0], 16)
+        if length == 0:
+            return
+        if not 0 < length <= len(rest):
+            raise ValueError("a chunk is cut off")
+        yield rest[:length]
+        body = rest[length + 2 :]

@@ -108,7 +108,7 @@ class StatusClient:
 _ADVICE = {
     403: "set the guard's token",
     401: "set the guard's token",
-    404: "the site does not run premortem's guard",
+    404: "the site does not run premortem's guard, or wants its token",
 }
 
 
@@ -170,4 +170,5 @@ async def status_reading(
     except StatusError as problem:
         return Reading(source, target, now, error=str(problem))
     values = {m.name: found[m.name] for m in metrics if m.name in found}
-    return Reading(source, target, now, values)
+    error = None if values else f"the site's status says nothing for the source {source}"
+    return Reading(source, target, now, values, error=error)

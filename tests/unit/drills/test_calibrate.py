@@ -58,4 +58,4 @@ def test_the_smallest_cap_that_gives_all_is_chosen() -> None:
     def result(cap: int, rps: float) -> TrialResult:
         return TrialResult(Trial(50, cap, 4, "cap"), 50, rps, 100, 50, untroubled=False)
 
-    assert choose_cap([result(4, 80), result(8, 99), result(16, 100)]) == 8
+    assert choose_cap([result(8, 80), result(12, 99), result(16, 100)]) == 12

@@ -35,7 +35,7 @@ async def test_a_refusal_is_quick_small_and_says_when_to_return(site: Site, meth
     body = b"Overloaded. Please try again in a moment.\n"
     assert answer.headers[b"content-length"] == str(len(body)).encode()
     assert answer.body == (b"" if method == "HEAD" else body)
-    assert 0.07 < answer.took_s < 0.1
+    assert 0.07 < answer.took_s < 0.5, "80 ms; test_overload holds it to 85 in virtual time"
     assert site.calls == ["/hold"]
 
 
@@ -64,7 +64,7 @@ async def test_a_client_that_leaves_while_waiting_costs_nothing(site: Site) -> N
         await asyncio.sleep(0.01)
         client.leave()
         answer = await waiting
-        assert (answer.status, answer.took_s < 0.05) == (0, True)
+        assert (answer.status, answer.took_s < 0.07) == (0, True)
         assert guard.values()["web.queue_length"] == 0
     await asyncio.sleep(0.11)
     assert site.calls == ["/hold"]

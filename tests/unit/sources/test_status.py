@@ -96,11 +96,12 @@ async def test_the_token_is_sent(serve) -> None:
     [
         (Site(b"", status=404), "the site does not run premortem's guard"),
         (Site(b"", status=403), "set the guard's token"),
+        (Site(b'{"pool.in_use": 1}'), "the site's status says nothing for the source guard"),
         (Site(b"[1, 2]"), "not a status answer: no JSON object"),
         (Site(b"{oh"), "not a status answer"),
         (Site(b"x" * 300_000), "not a status answer: 300000 bytes"),
     ],
-    ids=["404", "403", "list", "broken", "large"],
+    ids=["404", "403", "nothing", "list", "broken", "large"],
 )
 async def test_a_bad_answer_is_one_line(serve, site: Site, error: str) -> None:
     port = await serve(site)

@@ -82,6 +82,26 @@ async def test_haproxys_counters_become_rates(serve) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("pieces", "error"),
+    [("5\r\n# pxn\r\n{:x}\r\n{}\r\n0\r\n\r\n", None), ("ffff\r\n# pxn", "not an HTTP answer")],
+    ids=["whole", "cut off"],
+)
+async def test_haproxy_sends_its_page_in_chunks(serve, pieces: str, error: str | None) -> None:
+    rest = STATS.format(total=1, errors=0)[5:]
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(pieces.format(len(rest), rest).encode())
+        await writer.drain()
+        writer.close()
+
+    reading = await Haproxy(f"http://127.0.0.1:{await serve(handler)}/;csv").read(1.0)
+    assert reading.error == error
+    assert bool(reading.values) == (error is None)
+
+
 @pytest.mark.parametrize("source", [Haproxy, Patroni])
 async def test_another_page_is_one_line(serve, source: type) -> None:
     port = await serve(page("<html>hello</html>"))

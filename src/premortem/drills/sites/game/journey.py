@@ -7,7 +7,7 @@ from typing import Any
 __all__ = ["ACKNOWLEDGED_COUNT_SQL", "PRIORITIES", "PROBE", "WRITE", "journey"]
 
 PLAYERS = 60_000
-LEAGUES = 16
+LEAGUES = 8
 HOT_MATCHES = 3
 """People join the matches at the top of the list, so few rows take all the updates."""
 
