@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -20,10 +22,12 @@ import pytest
 
 from premortem.load.attack import Attack, Result, attack
 from premortem.load.journey import Choice, Journey, User
+from premortem.load.knee import Bars
 from premortem.load.pace import Constant, arrivals
 from premortem.load.requests import Settings
-from premortem.load.sockets import Unreachable
+from premortem.load.sockets import Unreachable, resolve
 from premortem.load.stats import Second
+from premortem.load.trials import find_knee
 from premortem.load.workers import attack_many
 
 pytestmark = pytest.mark.real
@@ -36,8 +40,9 @@ Behave = Callable[[socket.socket, str, bytes], None]
 class Server:
     """A thread a connection; ``behave`` answers each request on the raw socket."""
 
-    def __init__(self, behave: Behave) -> None:
+    def __init__(self, behave: Behave, wrap: Callable[[socket.socket], socket.socket]) -> None:
         self.behave = behave
+        self.wrap = wrap
         self.accepted = 0
         self.requests: list[bytes] = []
         self.disconnects = 0
@@ -60,7 +65,12 @@ class Server:
     def _serve(self, peer: socket.socket) -> None:
         peer.settimeout(0.2)
         waiting = b""
-        with peer, suppress(ConnectionError):
+        with peer, suppress(OSError):
+            peer = self.wrap(peer)
+            self._talk(peer, waiting)
+
+    def _talk(self, peer: socket.socket, waiting: bytes) -> None:
+        with peer:
             while not self.over.is_set():
                 try:
                     data = peer.recv(65_536)
@@ -86,8 +96,10 @@ class Server:
 
 
 @contextmanager
-def served(behave: Behave) -> Iterator[Server]:
-    server = Server(behave)
+def served(
+    behave: Behave, wrap: Callable[[socket.socket], socket.socket] = lambda peer: peer
+) -> Iterator[Server]:
+    server = Server(behave, wrap)
     try:
         yield server
     finally:
@@ -342,12 +354,128 @@ def test_tls_garbage_fails_the_handshake() -> None:
     assert all(why.startswith("broken: TLS") for why in result.tally.errors)
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the openssl command to make a certificate")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(path), "-out", f"{path}.crt"]
+    subprocess.run([*words.split(), *names], check=True, capture_output=True)
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return path
+
+
+def over_tls(certificate: Path) -> Callable[[socket.socket], socket.socket]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return lambda peer: context.wrap_socket(peer, server_side=True)
+
+
+def test_tls_with_large_answers_and_a_verified_name(certificate: Path) -> None:
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000
+
+    async def reader(user: User) -> None:
+        user.check(len((await user.get("/")).body) == 300_000, "whole body")
+        user.check(len((await user.post("/", body=b"y" * 200_000)).body) == 300_000, "again")
+
+    with served(answer(large), wrap=over_tls(certificate)) as server:
+        url = server.url.replace("http://127.0.0.1", "https://localhost")
+        plan = Attack(
+            url, (Choice(reader),), Constant(30, 0.5), ca_file=f"{certificate}.crt",
+            settings=Settings(timeout_s=5.0), lag_p99_ms_max=1e6, cpu_ratio_max=1e6,
+        )  # fmt: skip
+        only(attack(plan), "served")
+        strangers = attack(replace(plan, ca_file=None, settings=Settings(retries=0)))
+    only(strangers, "failed")
+    assert next(iter(strangers.tally.errors)) == "broken: TLS CERTIFICATE_VERIFY_FAILED"
+
+
+def test_an_upload_goes_on_when_the_server_reads_slowly() -> None:
+    sizes: list[int] = []
+
+    def slow(peer: socket.socket, path: str, request: bytes) -> None:
+        read = len(request)
+        while read < 3_000_000:
+            time.sleep(0.001)
+            read += len(peer.recv(200_000))
+        sizes.append(read)
+        peer.sendall(OK)
+
+    async def sender(user: User) -> None:
+        await user.post("/", body=b"z" * 3_000_000)
+
+    with served(slow) as server:
+        result = run(server.url, sender, rate=20, timeout_s=10.0)
+    only(result, "served")
+    assert all(3_000_000 < size < 3_001_000 for size in sizes)
+
+
+def test_a_crowd_is_always_present() -> None:
+    def slow(peer: socket.socket, path: str, request: bytes) -> None:
+        time.sleep(0.02)
+        peer.sendall(OK)
+
+    with served(slow) as server:
+        plan = Attack(server.url, (Choice(one),), Constant(0, 0.6), crowd=7, lag_p99_ms_max=1e6)
+        result = attack(plan)
+    only(result, "served")
+    assert server.accepted == 7
+    assert result.tally.total("offered") > 70  # 7 users, 0.6 s, 20 ms each: 210 at most
+
+
+def test_a_connection_that_went_stale_is_replaced_without_failing_anyone() -> None:
+    def once(peer: socket.socket, path: str, request: bytes) -> None:
+        peer.sendall(OK)
+        time.sleep(0.01)
+        peer.shutdown(socket.SHUT_RDWR)
+
+    with served(once) as server:
+        result = run(server.url, rate=100)
+    only(result, "served")
+    assert result.tally.total("retries") == 0
+
+
+@pytest.mark.slow
+def test_the_knee_of_a_real_site_is_found() -> None:
+    lock = threading.Lock()
+
+    def serial(peer: socket.socket, path: str, request: bytes) -> None:
+        with lock:
+            time.sleep(0.01)
+        peer.sendall(OK)
+
+    with served(serial) as server:
+        plan = Attack(
+            server.url, (Choice(one),), Constant(0, 0), settings=Settings(retries=0),
+            lag_p99_ms_max=1e6, cpu_ratio_max=1e6,
+        )  # fmt: skip
+        bars = Bars(precision=0.15, start_per_s=20.0, short_s=1.0, full_s=2.0, full_s_max=3.0)
+        knee = find_knee(plan, bars, slow_ms=300.0, levels=lambda: {"lock": 0.9})
+    assert knee.users_per_s is not None, knee.reason
+    # one at a time, a little over 10 ms each: 98/s, and trials of 3 s see no more than 20 % over
+    assert 70.0 < knee.users_per_s < 130.0
+    assert knee.trials[-1].levels == {"lock": 0.9}
+
+
 def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
     result = run(f"http://127.0.0.1:{port}", retries=1)
     only(result, "failed")
     assert result.tally.errors == {"broken: ECONNREFUSED": result.tally.total("offered")}
+
+
+def test_of_several_addresses_the_one_that_answers_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        closed = sock.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        ports = (closed, sock.getsockname()[1])
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", p)) for p in ports]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *given, **more: found)
+        assert resolve("http://two").sockaddr == ("127.0.0.1", ports[1])
 
 
 def test_a_name_that_does_not_resolve_says_so() -> None:

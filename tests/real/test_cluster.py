@@ -17,9 +17,11 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from premortem.cluster import confs
-from premortem.cluster.client import Cluster, local_topology
+from premortem.cluster.client import Cluster
+from premortem.cluster.place import local_topology
 from premortem.cluster.render import render
 from premortem.cluster.state import State, load, new_secrets
 from premortem.cluster.topology import Node, Topology
@@ -137,6 +139,98 @@ def test_a_router_always_reads_its_own_writes(state: State) -> None:
             missed += rows != [(1,)]
         assert missed == 0
         assert router.counts["replica"] > 0  # or the test would show nothing
+
+
+def test_sqlalchemy_reads_its_own_writes(state: State) -> None:
+    sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is the site's to install")
+    from premortem.route.sqlalchemy import Router as SqlalchemyRouter
+
+    def engine(dsn: str) -> Any:
+        return sqlalchemy.create_engine(
+            "postgresql+psycopg://",
+            connect_args=conninfo_to_dict(dsn) | {"prepare_threshold": None},
+        )
+
+    primary, replicas = engine(state.dsn()), engine(state.dsn(replicas=True))
+    router, on_replica = SqlalchemyRouter(primary, replicas), 0
+    with router.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS alchemy (id int)")
+    for i in range(30):
+        with router.writing() as connection:
+            connection.exec_driver_sql("INSERT INTO alchemy VALUES (%s)", (i,))
+        with router.reading(stale_s_max=5.0) as connection:
+            query = "SELECT count(*), pg_is_in_recovery() FROM alchemy WHERE id = %s"
+            count, replica = connection.exec_driver_sql(query, (i,)).one()
+            assert count == 1
+            on_replica += replica
+    assert on_replica > 0
+    primary.dispose()
+    replicas.dispose()
+
+
+def test_django_reads_its_own_writes(state: State) -> None:
+    """In a process of its own: Django's settings are one a process."""
+    pytest.importorskip("django", reason="Django is the site's to install")
+    done = subprocess.run(
+        [sys.executable, "-c", _DJANGO, state.dsn(), state.dsn(replicas=True)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    missed, replica_reads = (int(word) for word in done.stdout.split())
+    assert missed == 0
+    assert replica_reads > 0
+
+
+_DJANGO = """
+import sys
+from types import SimpleNamespace
+from django.conf import settings
+from psycopg.conninfo import conninfo_to_dict
+
+def database(dsn):
+    d = conninfo_to_dict(dsn)
+    return {"ENGINE": "django.db.backends.postgresql", "NAME": d["dbname"], "USER": d["user"],
+            "PASSWORD": d["password"], "HOST": d["host"], "PORT": d["port"],
+            "DISABLE_SERVER_SIDE_CURSORS": True, "OPTIONS": {"prepare_threshold": None}}
+
+settings.configure(
+    DATABASES={"default": database(sys.argv[1]), "replica": database(sys.argv[2])},
+    DATABASE_ROUTERS=["premortem.route.django.ReplicaRouter"],
+    DEFAULT_AUTO_FIELD="django.db.models.AutoField")
+import django
+django.setup()
+from django.db import connections, models, router
+from django.http import HttpResponse
+from premortem.route.django import ReadYourWrites, may_be_stale
+
+class Row(models.Model):
+    number = models.IntegerField()
+    class Meta:
+        app_label = "site"
+
+with connections["default"].schema_editor() as editor:
+    editor.create_model(Row)
+missed = replica_reads = 0
+cookie = {}
+for i in range(30):
+    def write(request):
+        Row.objects.create(number=i)
+        return HttpResponse()
+    def read(request):
+        global missed, replica_reads
+        with may_be_stale(5.0):
+            rows = Row.objects.filter(number=i)
+            missed += not rows.exists()
+            replica_reads += rows.db == "replica"
+        return HttpResponse()
+    response = ReadYourWrites(write)(SimpleNamespace(COOKIES=cookie))
+    cookie = {k: v.value for k, v in response.cookies.items()}
+    ReadYourWrites(read)(SimpleNamespace(COOKIES=cookie))
+print(missed, replica_reads)
+connections.close_all()
+"""
 
 
 def test_a_stalled_replica_is_not_read(cluster: Cluster, state: State) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,7 +21,13 @@ from premortem import __version__
 from premortem.app.assemble import new_pipeline, remedies, site_sources
 from premortem.app.drill_view import DrillView
 from premortem.app.loop import Watch, wall_clock
-from premortem.drills.calibrate import Calibration, Trial, TrialResult, calibrate
+from premortem.drills.calibrate import (
+    Calibration,
+    Trial,
+    TrialResult,
+    calibrate,
+    remeasured,
+)
 from premortem.drills.clients import Clients, poisson
 from premortem.drills.play import MODES, Played, journey_of, play
 from premortem.drills.report import render
@@ -29,7 +36,7 @@ from premortem.drills.sites import site as rehearsal_site
 from premortem.drills.stack import SiteProcesses, Stack
 from premortem.engines.leash import Leash
 from premortem.incidents.postmortem import draft
-from premortem.incidents.record import AS_IT_HAPPENED, PROTECTED
+from premortem.incidents.record import AS_IT_HAPPENED, PROTECTED, Record
 from premortem.model import Event
 from premortem.pipeline import Tick
 from premortem.remedies._hands import Hands
@@ -77,10 +84,15 @@ async def drill(options: DrillOptions, view: DrillView) -> Outcome:
                 f"knee: {found.knee_rps:.0f} requests/s, {found.knee_users_per_s:.0f} users/s, "
                 f"{found.cap} in flight"
             )
-            played = [await _play(stack, name, line, found, options, view) for name in MODES]
+            played, later = [], []
+            for name in MODES:
+                if name == PROTECTED:
+                    later.append(await _plateau(stack, found, view, options.seed + 100))
+                played.append(await _play(stack, name, line, found, options, view))
+            later.append(await _plateau(stack, found, view, options.seed + 200))
             version = await _server_version(stack)
-    result = _result(options, line, found, played, version, time.monotonic() - began)
-    _write(options.folder, result, played)
+    result = _result(options, line, found, later, played, version, time.monotonic() - began)
+    _write(options.folder, result, [replace(p.record, knee_rps=result["knee_rps"]) for p in played])
     return Outcome(result, options.folder)
 
 
@@ -106,28 +118,44 @@ async def _calibrate(stack: Stack, view: DrillView, seed: int) -> Calibration:
         mode=guarded.database_access, pool_size=18, threads=guarded.threads, cap=8
     ) as site:
         hands = Hands(guard_url=site.url, guard_token=site.token)
-        number = 0
 
         async def perform(trial: Trial) -> TrialResult:
-            nonlocal number
-            number += 1
             await hands.set_guard({"cap": trial.cap})
-            clients = await Clients.start(
-                base_url=site.url,
-                journey=journey_of(stack.scenario),
-                pace=[poisson(trial.seconds, trial.users_per_s)],
-                folder=stack.folder,
-                name=f"trial-{number}",
-                seed=seed + number,
-                start_at=None,
-                cpus=stack.layout.clients,
-                leash=stack.leash,
-            )
-            result = _trial_result(trial, clients.rows, await clients.finish())
+            result = await _try(stack, site, trial, seed)
             view.trial(result)
             return result
 
         return await calibrate(perform)
+
+
+async def _plateau(stack: Stack, found: Calibration, view: DrillView, seed: int) -> TrialResult:
+    """Measure the knee again on a fresh guarded site: a shared machine drifts."""
+    view.stage("measuring the knee again")
+    guarded = MODES[PROTECTED]
+    async with stack.serve(
+        mode=guarded.database_access,
+        pool_size=found.cap + 2,
+        threads=guarded.threads,
+        cap=found.cap,
+    ) as site:
+        result = await _try(stack, site, found.plateau, seed)
+    view.trial(result)
+    return result
+
+
+async def _try(stack: Stack, site: SiteProcesses, trial: Trial, seed: int) -> TrialResult:
+    clients = await Clients.start(
+        base_url=site.url,
+        journey=journey_of(stack.scenario),
+        pace=[poisson(trial.seconds, trial.users_per_s)],
+        folder=stack.folder,
+        name=f"trial-{secrets.token_hex(4)}",
+        seed=seed,
+        start_at=None,
+        cpus=stack.layout.clients,
+        leash=stack.leash,
+    )
+    return _trial_result(trial, clients.rows, await clients.finish())
 
 
 def _trial_result(trial: Trial, rows: list[dict[str, Any]], final: dict[str, Any]) -> TrialResult:
@@ -138,7 +166,8 @@ def _trial_result(trial: Trial, rows: list[dict[str, Any]], final: dict[str, Any
         goodput_rps=float(median(goodput)) if goodput else 0.0,
         requests=final["requests_ok"],
         users=final["offered"],
-        untroubled=final["served"] == final["offered"],
+        served=final["served"],
+        goodputs=tuple(float(g) for g in goodput),
     )
 
 
@@ -201,14 +230,18 @@ def _result(
     options: DrillOptions,
     line: Timeline,
     found: Calibration,
+    later: list[TrialResult],
     played: list[Played],
     server_version: str,
     took_s: float,
 ) -> dict[str, Any]:
+    knee_rps, low, high = remeasured(found, later)
     return {
         "scenario": options.scenario,
         "premortem": __version__,
-        "knee_rps": round(found.knee_rps, 1),
+        "knee_rps": round(knee_rps, 1),
+        "knee_rps_quartiles": [round(low, 1), round(high, 1)],
+        "knee_rps_before": round(found.knee_rps, 1),
         "knee_journeys_per_s": round(found.knee_users_per_s, 2),
         "requests_per_journey": round(found.requests_per_journey, 3),
         "cap_in_flight": found.cap,
@@ -249,18 +282,18 @@ def _shadow(played: Played) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, result: dict[str, Any], played: list[Played]) -> None:
+def _write(folder: Path, result: dict[str, Any], records: list[Record]) -> None:
     (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
-    for letter, one in zip("ab", played, strict=True):
-        (folder / f"postmortem-{letter}.md").write_text(draft(one.record))
+    for letter, record in zip("ab", records, strict=True):
+        (folder / f"postmortem-{letter}.md").write_text(draft(record))
         events = [
             {"at": e.at, "kind": e.kind, "who": e.who, "text": e.text, "data": dict(e.data)}
-            for e in one.record.events
+            for e in record.events
         ]
         lines = "".join(json.dumps(e, default=str) + "\n" for e in events)
         (folder / f"events-{letter}.jsonl").write_text(lines)
-        (folder / f"seconds-{letter}.csv").write_text(_csv(one.record.seconds))
-    (folder / "report.html").write_text(render(result, [p.record for p in played]))
+        (folder / f"seconds-{letter}.csv").write_text(_csv(record.seconds))
+    (folder / "report.html").write_text(render(result, records))
 
 
 def _csv(rows: Sequence[Mapping[str, float]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from premortem.causes._users import hurt
 from premortem.causes._verdict import fact, held, level, num, percent
 from premortem.model import Evidence, History
 
@@ -17,6 +18,12 @@ OVER_CORES = 1.5
 OVER_CORES_ALONE = 10.0
 """Sessions on CPU for each core that prove saturation alone: at 70 % load of one core ten or
 more are there 3 % of the time (0.7^10), never in most samples of four seconds."""
+BUSY_FELT_MIN = 0.85
+"""Mean CPU share that is full once users are refused: they come and go, so no second is whole."""
+CROWD_S = 20.0
+"""A drowned site is judged over this long: it alternates between floods and gaps."""
+CROWD_OVER_CORES = 5.0
+"""Mean sessions a core over 20 s; at 70 % load it is 2.3 with a deviation of 0.7."""
 SPREADS = 5.0
 """Without CPU figures: cores + 5 * sqrt(cores) in the median; random arrivals stay below it."""
 
@@ -53,6 +60,8 @@ def pressure(history: History) -> Pressure:
     if sessions is None or cores is None or cores <= 0:
         return Pressure(sessions, None, busy, None)
     full = _full(history, sessions, cores, busy)
+    if full:  # of a drowned site the mean tells, not the gap between two floods
+        sessions = max(sessions, history.mean("db.wait.cpu", CROWD_S) or 0.0)
     plain = Pressure(sessions, cores, busy, full)
     limit = cores * OVER_CORES
     return Pressure(
@@ -63,9 +72,24 @@ def pressure(history: History) -> Pressure:
 def _full(history: History, sessions: float, cores: float, busy: float | None) -> bool:
     if sessions > cores * OVER_CORES_ALONE:
         return True
-    if busy is None:
-        return sessions > cores + SPREADS * math.sqrt(cores)
-    return sessions > cores * OVER_CORES and held(history, "db.cpu.busy_ratio", above=BUSY_MIN)
+    if busy is None and sessions > cores + SPREADS * math.sqrt(cores):
+        return True
+    if sessions > cores * OVER_CORES and held(history, "db.cpu.busy_ratio", above=BUSY_MIN):
+        return True
+    return _full_and_felt(history, cores)
+
+
+def _full_and_felt(history: History, cores: float) -> bool:
+    """Users are turned away or fail, and the database has been full on average.
+
+    A guard keeps few sessions inside, a drowned site feeds the database in gulps: there the mean
+    over some seconds tells what single samples do not.
+    """
+    now = history.mean("db.cpu.busy_ratio", 3.5) or 0.0
+    lately = history.mean("db.cpu.busy_ratio", 10.0) or 0.0
+    crowd = history.mean("db.wait.cpu", CROWD_S) or 0.0
+    guarded = max(now, lately) >= BUSY_FELT_MIN
+    return (guarded or crowd > CROWD_OVER_CORES * cores) and hurt(history) is not None
 
 
 def idle(history: History) -> bool | None:

@@ -19,6 +19,7 @@ PEAK_SIGMAS = 4.0
 """The highest of ninety means of Poisson counts stays below three of its deviations."""
 OPENED_USUAL_MIN_PER_S = 2.0
 """New sessions count as traffic only where the site opens one a request anyway."""
+_OFFERED = ("web.requests_per_s",)
 _DONE = ("db.transactions_per_s", "db.statements.calls_per_s")
 
 
@@ -68,14 +69,14 @@ class Traffic:
 
 def traffic(history: History) -> Traffic:
     """Growth of arrivals and completions against what is usual."""
-    arrivals = ["web.requests_per_s"]
+    done = list(_DONE)
     if (usual(history, "db.connections.opened_per_s") or 0.0) >= OPENED_USUAL_MIN_PER_S:
-        arrivals.append("db.connections.opened_per_s")
-    grown = {m: rise(history, m, floor=1.0) for m in (*arrivals, *_DONE)}
+        done.append("db.connections.opened_per_s")
+    grown = {m: rise(history, m, floor=1.0) for m in (*_OFFERED, *done)}
     known = {m: g for m, g in grown.items() if g is not None}
     return Traffic(
-        _most(known, arrivals),
-        _most(known, _DONE),
+        _most(known, _OFFERED),
+        _most(known, done),
         max((_peak(history, m) for m in known), default=0.0),
         max(known, key=lambda m: known[m]) if known else "",
     )

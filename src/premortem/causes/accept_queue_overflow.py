@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from premortem.causes._database import pressure
 from premortem.causes._verdict import SLOW_S, fact, held, level, num, percent, verdict
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
@@ -59,6 +60,10 @@ class AcceptQueueOverflow:
         return verdict(self, state, f"{calm.note}.", calm, check=self.check)
 
     def _full(self, history: History, full: Evidence) -> Verdict:
+        load = pressure(history)
+        if load.saturated:
+            because = f"{full.note}, but below {load.words}: its workers wait for it."
+            return verdict(self, "suspected", because, full, load.evidence, check=self.check)
         other = level(history, "net.other_port_rtt_ms", max_age_s=SLOW_S)
         if other is not None and other > self.other_port_ms_max:
             because = f"{full.note}, but another port takes {num(other)} ms as well."
@@ -69,8 +74,13 @@ class AcceptQueueOverflow:
         )
 
     def _overflow(self, history: History, overflows: float | None) -> Evidence | None:
+        """Overflows, where the site's own queue was near its limit: the count is of all ports."""
         metric = "net.tcp.listen_overflows_per_s"
-        if overflows is None or overflows <= 0 or not held(history, metric, above=0.0, samples=2):
+        if overflows is None or not held(history, metric, above=0.0, samples=2):
+            return None
+        lengths = history.window("net.tcp.listen_queue", 5.0).values
+        most = history.value("net.tcp.listen_queue_max", max_age_s=60.0)
+        if lengths and most and max(lengths) < self.full_share * most / 2:
             return None
         note = f"the site's listener overflows {num(overflows)} times a second"
         return fact(history, metric, overflows, 0.0, note)
@@ -102,6 +112,14 @@ SILENT = (
     Example("a surge on a guarded site", SITE, SURGE_PROTECTED),
 )
 NEAR_MISS = (
+    Example("the database's listener overflows, the site's is empty", SITE, {
+        "net.tcp.listen_overflows_per_s": 15.0, "net.tcp.listen_queue": 1.0,
+        "net.other_port_rtt_ms": 1001.0, "db.wait.cpu": 30.0, "user.http.ok_ratio": 0.1,
+    }),
+    Example("the workers do not accept because they wait for a full database", OPEN_SITE, {
+        **SURGE_OPEN, "net.tcp.listen_queue": (200.0, 2000.0),
+        "net.tcp.listen_overflows_per_s": (0.0, 400.0),
+    }),
     Example("the path is slow to every port", SITE, {
         "net.rtt_ms": 1010.0, "net.other_port_rtt_ms": 1010.0, "user.http.connect_ms": 1010.0,
         "net.tcp.retransmit_ratio": 0.09, "net.tcp.listen_queue": 3.0,

@@ -32,6 +32,9 @@ class CacheStampede:
     calls_each_low: float = 1.5
     """Half a call more for each request is noise of the mix of pages."""
 
+    calls_min: float = 2.0
+    """The database is asked twice as much as usual at least; a drop of requests is no stampede."""
+
     tier: ClassVar[Tier] = "clients"
     remedies: ClassVar[tuple[str, ...]] = ("shed",)
     deciding: ClassVar[tuple[str, ...]] = ("web.requests_per_s", "db.transactions_per_s")
@@ -51,7 +54,7 @@ class CacheStampede:
         each = known[metric] / max(asked, 0.2)
         note = f"each request makes {num(each)} times its usual database calls"
         now = level(history, metric, max_age_s=SLOW_S) or 0.0
-        many = each >= self.calls_each_min
+        many = each >= self.calls_each_min and known[metric] >= self.calls_min
         step = fact(history, metric, now, (usual(history, metric) or 0.0) * 2, note, above=many)
         if many:
             return self._stepped(history, asked, known[metric], step)

@@ -58,7 +58,7 @@ class CheckpointWal:
         signs = [e for e in (self._requested(history), self._volume(history)) if e is not None]
         return verdict(
             self,
-            "confirmed" if signs else "suspected",
+            "confirmed" if signs else "cannot_exclude",
             f"{'; '.join([note, *(s.note for s in signs)])}.",
             log,
             *signs,
@@ -98,6 +98,7 @@ SILENT = (
     Example("a surge on a guarded site", SITE, SURGE_PROTECTED),
 )
 NEAR_MISS = (
+    Example("commits of a busy site wait for the disk as always", SITE, {"db.wait.wal": 2.0}),
     Example("a forced checkpoint that nobody feels", SITE, {
         "db.checkpoints.requested_per_s": 0.1, "db.wait.wal": 0.1,
     }),

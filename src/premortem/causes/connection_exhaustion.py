@@ -46,6 +46,9 @@ class ConnectionExhaustion:
     idle_old_s: float = 10.0
     """A pooled session of a busy site is used again within seconds."""
 
+    refused_s: float = 5.0
+    """A refusal older than this is of another moment: slots come and go within seconds."""
+
     tier: ClassVar[Tier] = "database"
     remedies: ClassVar[tuple[str, ...]] = ("shed", "cap_pool", "terminate_idle")
     deciding: ClassVar[tuple[str, ...]] = ("db.connections.used", "db.connections.max")
@@ -93,7 +96,7 @@ class ConnectionExhaustion:
     def _refusal(self, history: History) -> Evidence | None:
         metric = "db.connections.refused_per_s"
         rate = history.value(metric, max_age_s=SLOW_S) or 0.0
-        seen = failed(history, "postgres", "53300") + failed(history, "http_probe", "53300")
+        seen = failed(history, "postgres", "53300", self.refused_s)
         if rate <= 0 and seen == 0:
             return None
         return fact(

@@ -72,15 +72,14 @@ class ConnectionLeak:
             because = f"{idle.note}, but traffic is {num(calls.most or 0)} times the usual."
             return verdict(self, "ruled_out", because, idle, check=self.check)
         rising = self._rising(history) or self._full(history)
-        if not rising:
-            because = f"{idle.note}; their number is steady."
+        if not rising or old is None:
+            because = f"{idle.note}; {'none is old' if rising else 'their number is steady'}."
             return verdict(self, "cannot_exclude", because, idle, check=self.check)
         flat = "" if calls.most is None else f" at {num(calls.most)} times the usual traffic"
-        oldest = "" if old is None else f"; {old.note}"
         return verdict(
             self,
-            "suspected" if old is None or calls.most is None else "confirmed",
-            f"{idle.note}, and more come{flat}{oldest}.",
+            "suspected" if calls.most is None else "confirmed",
+            f"{idle.note}, and more come{flat}; {old.note}.",
             idle,
             old,
             check=self.check,

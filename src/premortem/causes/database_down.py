@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from premortem.causes._database import pressure
 from premortem.causes._verdict import failed, num, verdict
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
@@ -61,6 +62,11 @@ class DatabaseDown:
                 self, "cannot_exclude", "whether the database answers is not measured.",
                 check=self.check,
             )  # fmt: skip
+        load = pressure(history)
+        inside = history.value("db.wait.cpu", max_age_s=3.0)
+        if load.saturated and inside is not None and not self._told(history):
+            because = f"newcomers get no answer ({why}), but {load.words}: it is drowned, not down."
+            return verdict(self, "suspected", because, load.evidence, check=self.check)
         sure = down or count >= self.failures_min
         note = f"the database does not answer: {why}"
         seen = Evidence("db.up", up or 0.0, 0.5, self._since(history), note)
@@ -72,6 +78,12 @@ class DatabaseDown:
     def _failures(self, history: History) -> list[tuple[str, int]]:
         found = [(words, failed(history, "postgres", text, self.over_s)) for text, words in _WORDS]
         return [(words, n) for words, n in found if n]
+
+    def _told(self, history: History) -> bool:
+        """Whether the server itself, or its host, said that it is down or not yet up."""
+        told = failed(history, "postgres", "57P03", self.over_s)
+        told += failed(history, "tcp", "database: connect refused", self.over_s)
+        return told >= self.failures_min
 
     def _down(self, history: History) -> bool:
         values = history.window("db.up", self.over_s).values[-2:]
@@ -97,6 +109,9 @@ SILENT = (
     Example("a surge on a guarded site", SITE, SURGE_PROTECTED),
 )
 NEAR_MISS = (
+    Example("drowned: newcomers wait in vain, sessions that are in do work", OPEN_SITE, {
+        **SURGE_OPEN, "db.up": 0,
+    }, errors=(("postgres", "no reply to SSLRequest within 2 s"),)),
     Example("slots are taken, the server lives", OPEN_SITE, {
         "db.connections.used": 97, "user.http.ok_ratio": 0.2,
     }, errors=(("postgres", "53300 too many connections"),)),

@@ -77,7 +77,8 @@ class DbCpuByTraffic:
         cost = demand_growth(history)
         if cost is None or calls.most is None or calls.most >= FLAT:
             return False
-        return cost >= (self.demand_crowded_max if load.crowded else self.demand_growth_max)
+        crowd = load.crowded or calls.risen
+        return cost >= (self.demand_crowded_max if crowd else self.demand_growth_max)
 
     def _by_traffic(self, history: History, load: Pressure, calls: Traffic) -> Verdict:
         felt = hurt(history)

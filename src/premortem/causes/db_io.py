@@ -71,7 +71,7 @@ class DbIo:
         shown = "; ".join([io.note, *(s.note for s in signs)])
         return verdict(
             self,
-            "confirmed" if signs and main else "suspected",
+            "confirmed" if signs and main else "suspected" if signs else "cannot_exclude",
             f"{shown}.",
             io,
             *signs,

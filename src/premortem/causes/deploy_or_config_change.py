@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from premortem.causes._database import pressure
 from premortem.causes._decomposition import components, most_grown
-from premortem.causes._traffic import traffic
+from premortem.causes._traffic import demand_growth, traffic
 from premortem.causes._users import hurt
-from premortem.causes._verdict import num, verdict
+from premortem.causes._verdict import fact, num, verdict
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
 from premortem.model import Evidence, History, State, Tier, Verdict
@@ -29,6 +30,8 @@ class DeployOrConfigChange:
 
     before_s: float = 60.0
     """A change shows within the first minute of requests; later it is a coincidence."""
+    cost_times_max: float = 1.5
+    """CPU a transaction: contention alone makes up to 1.5 of it."""
     seen_s: float = 900.0
     """Changes reported longer ago than this are no news."""
 
@@ -52,11 +55,21 @@ class DeployOrConfigChange:
             )
         if change is not None:
             return self._changed(history, felt, change)
+        if same := self._same_cost(history):
+            return verdict(self, "ruled_out", f"{began}; {same.note}.", same, check=self.check)
         if history.rows("deploys", self.seen_s):
             because = f"{began}, and no change was recorded in the {num(self.before_s)} s before."
             return verdict(self, "ruled_out", because, felt, check=self.check)
         because = f"{began} at traffic that did not rise; changes are not recorded."
         return verdict(self, "cannot_exclude", because, felt, check=self.check)
+
+    def _same_cost(self, history: History) -> Evidence | None:
+        """A full database in which a transaction costs what it did: the code has not changed."""
+        load, cost = pressure(history), demand_growth(history)
+        if not load.saturated or cost is None or cost >= self.cost_times_max:
+            return None
+        note = f"{load.words}, and a transaction costs {num(cost)} times its usual CPU"
+        return fact(history, "db.wait.cpu", load.sessions or 0.0, load.cores or 1.0, note)
 
     def _well(self, history: History) -> Verdict:
         parts = components(history)
@@ -66,8 +79,8 @@ class DeployOrConfigChange:
             )
         grown = most_grown(parts)
         if grown is not None:
-            fact = grown.evidence(history)
-            return verdict(self, "cannot_exclude", f"{fact.note}.", fact, check=self.check)
+            part = grown.evidence(history)
+            return verdict(self, "cannot_exclude", f"{part.note}.", part, check=self.check)
         top = max(parts, key=lambda c: c.ms)
         because = f"no part of a request has stepped; {top.name} takes most, {num(top.ms)} ms."
         return verdict(self, "ruled_out", because, top.evidence(history), check=self.check)

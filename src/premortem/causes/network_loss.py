@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from premortem.causes._verdict import SLOW_S, fact, failed, level, num, percent, usual, verdict
+from premortem.causes._verdict import (
+    SLOW_S,
+    fact,
+    failed,
+    held,
+    level,
+    num,
+    percent,
+    usual,
+    verdict,
+)
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
 from premortem.model import Evidence, History, State, Tier, Verdict
@@ -27,10 +37,14 @@ class NetworkLoss:
 
     retransmit_ratio_min: float = 0.02
     """2 %: TCP throughput falls with 1/sqrt(loss) (Mathis 1997); healthy paths stay below 0.5 %."""
+    retransmit_ratio_high: float = 0.05
+    """Loss by itself. Hosts without CPU repeat up to 3 % on loopback, where nothing is lost."""
     retransmit_ratio_low: float = 0.01
     """Below 1 % loss does not explain an outage."""
     segments_per_s_min: float = 10.0
     """Fewer segments than this make no ratio."""
+    retries_max: float = 6.0
+    """A dropped handshake is tried again by both sides: up to three times each in 10 s."""
     connect_ms_min: float = 200.0
     """A handshake within a region takes < 100 ms; the first SYN retry comes at 1000 ms."""
     connect_times_usual: float = 5.0
@@ -51,12 +65,14 @@ class NetworkLoss:
         if loss is None and slow is None:
             return self._nothing(history)
         shown = "; ".join(f.note for f in (loss, slow) if f is not None)
-        if against is not None and not (loss and self._other_slow(history)):
+        if against is not None:
             because = f"{shown}, but {against.note}."
-            state: State = "ruled_out" if loss is None else "suspected"
+            explained = loss is None or self._explained(history)
+            state: State = "ruled_out" if explained else "suspected"
             return verdict(self, state, because, loss, slow, against, check=self.check)
         other = self._other_slow(history)
-        sure = loss is not None or (slow is not None and other is not None)
+        much = loss is not None and loss.value >= self.retransmit_ratio_high
+        sure = much or (slow is not None and (loss is not None or other is not None))
         return verdict(
             self,
             "confirmed" if sure else "suspected",
@@ -71,14 +87,13 @@ class NetworkLoss:
     def _loss(self, history: History) -> Evidence | None:
         ratio = level(history, "net.tcp.retransmit_ratio")
         segments = level(history, "net.tcp.segments_out_per_s")
-        if ratio is None or ratio < self.retransmit_ratio_min:
+        limit = self.retransmit_ratio_min * 0.999
+        if ratio is None or not held(history, "net.tcp.retransmit_ratio", above=limit):
             return None
         if segments is not None and segments < self.segments_per_s_min:
             return None
         note = f"{percent(ratio)} of the TCP segments are sent again"
-        return fact(
-            history, "net.tcp.retransmit_ratio", ratio, self.retransmit_ratio_min * 0.999, note
-        )
+        return fact(history, "net.tcp.retransmit_ratio", ratio, limit, note)
 
     def _limit(self, history: History, metric: str) -> float:
         return max(self.connect_ms_min, self.connect_times_usual * (usual(history, metric) or 0.0))
@@ -113,11 +128,17 @@ class NetworkLoss:
         note = f"a connect to another port of the host takes {num(value)} ms too"
         return fact(history, metric, value, self._limit(history, metric), note)
 
+    def _explained(self, history: History) -> bool:
+        """Whether the segments sent again are no more than retries of dropped handshakes."""
+        overflows = history.mean("net.tcp.listen_overflows_per_s", 5.0) or 0.0
+        again = history.mean("net.tcp.retransmits_per_s", 5.0)
+        return again is not None and again <= self.retries_max * overflows
+
     def _against(self, history: History) -> Evidence | None:
         """What says that the host drops or delays, not the path."""
-        overflows = level(history, "net.tcp.listen_overflows_per_s")
-        if overflows is not None and overflows > 0:
-            note = f"the listener overflows {num(overflows)} times a second"
+        overflows = history.mean("net.tcp.listen_overflows_per_s", 5.0)
+        if overflows is not None and overflows >= 1.0:
+            note = f"a listener of the host overflows {num(overflows)} times a second"
             return fact(history, "net.tcp.listen_overflows_per_s", overflows, 0.0, note)
         metric = "net.other_port_rtt_ms"
         other = level(history, metric, max_age_s=SLOW_S)
@@ -129,7 +150,7 @@ class NetworkLoss:
         return fact(history, metric, other, self._limit(history, metric), note, above=False)
 
     def _nothing(self, history: History) -> Verdict:
-        ratio = level(history, "net.tcp.retransmit_ratio")
+        ratio = level(history, "net.tcp.retransmit_ratio", over_s=10.0)
         metric = "net.rtt_ms"
         connect = level(history, metric)
         if connect is None:
@@ -175,6 +196,14 @@ SILENT = (
     Example("a surge on a guarded site", SITE, SURGE_PROTECTED),
 )  # fmt: skip
 NEAR_MISS = (
+    Example("a host without CPU acknowledges late: segments are repeated, none is lost", SITE, {
+        **SURGE_PROTECTED, "net.tcp.retransmit_ratio": 0.026, "net.rtt_ms": 17.0,
+    }),
+    Example("a drowned host drops handshakes on both ports; they are sent again", SITE, {
+        "net.tcp.retransmit_ratio": 0.12, "net.tcp.retransmits_per_s": 900.0,
+        "net.tcp.listen_overflows_per_s": 500.0, "net.tcp.listen_queue": 2049,
+        "net.rtt_ms": 1008.0, "net.other_port_rtt_ms": 1001.0, "user.http.ok_ratio": 0.1,
+    }),
     Example("the web workers do not accept: connects to their port hang, others are fast", SITE, {
         "net.rtt_ms": 1010.0, "user.http.connect_ms": 1010.0, "net.other_port_rtt_ms": 0.4,
         "net.tcp.listen_overflows_per_s": 15.0, "net.tcp.listen_queue": 2049,

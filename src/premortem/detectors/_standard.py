@@ -98,9 +98,10 @@ def _plateaus() -> tuple[Detector, ...]:
 def _users() -> tuple[Detector, ...]:
     """What users feel already."""
     return (
-        Failing("http_probe", "user.http.status"),
+        Failing("http_probe", "user.http.status", without="shed:"),
         # Two failed probes of the last ten.
-        Threshold("user.http.ok_ratio", 0.85, below=True, samples=1, words="probes fail"),
+        Threshold("user.http.ok_ratio", 0.85, below=True, samples=2,
+                  words="probes fail or are refused"),
         Threshold("user.http.status_5xx_ratio", 0.15, samples=1, words="the site answers 5xx"),
         # Four times the usual and a quarter of a second: people notice; queueing at 70 % load
         # makes three times of it.

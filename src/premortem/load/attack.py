@@ -4,19 +4,7 @@ As a process of its own::
 
     python -m premortem.load.attack --spec FILE.json
 
-``FILE.json`` holds (only the first three are needed)::
-
-    {"base_url": "http://127.0.0.1:8000",
-     "journey": "package.module:function",          or [["m:f", 3], ["m:g", 1]], or "/path"
-     "pace": [{"kind": "constant", "rate": 40, "seconds": 10},       rates in users per second
-              {"kind": "ramp", "from": 40, "to": 240, "seconds": 15},
-              {"kind": "sine", "mean": 50, "swing": 20, "period_s": 60, "seconds": 120},
-              {"kind": "steps", "rates": [10, 20, 40], "step_s": 10},
-              {"kind": "replay", "users": [310, 290], "interval_s": 60}],
-     "arrivals": "poisson", "seed": 1, "timeout_ms": 1000, "retries": 2, "backoff_ms": 200,
-     "refusal_ms": 100, "start_at": null, "ack_file": null, "cpus": null, "keep_alive": true,
-     "connections_max": 0, "users_in_flight_max": 10000, "drain_s": 15, "tls_verify": true,
-     "ca_file": null, "lag_p99_ms_max": 10, "cpu_ratio_max": 0.9, "processes": 1}
+What ``FILE.json`` holds is in :mod:`premortem.load.spec`.
 
 Standard output is JSON Lines: one row a second (``offered`` counts arrivals in that second,
 ``served``, ``refused`` and ``failed`` count journeys that ended in it), then one line with
@@ -28,57 +16,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from premortem.load.engine import Engine
-from premortem.load.journey import Choice, journeys_from
-from premortem.load.pace import Arrivals, Pacer, arrivals, pace_from
-from premortem.load.requests import Settings
+from premortem.load.pace import arrivals
 from premortem.load.sockets import Unreachable, resolve
+from premortem.load.spec import Attack, BadSpec, spec_from
 from premortem.load.stats import Second, Tally
 
 __all__ = ["Attack", "BadSpec", "Result", "attack", "main", "spec_from"]
-
-
-class BadSpec(ValueError):
-    """An attack that cannot be: says which key and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attack:
-    """What to send, where, and what to believe."""
-
-    base_url: str
-    journeys: tuple[Choice, ...]
-    pace: Pacer
-    arrivals: Arrivals = "poisson"
-    crowd: int = 0
-    """Closed loop instead of ``pace``: this many users always present, for ``pace.seconds``.
-    Its latencies hide stalls (coordinated omission); it is for comparison with such tools."""
-    seed: int = 1
-    settings: Settings = field(default_factory=Settings)
-    tls_verify: bool = True
-    ca_file: str | None = None
-    start_at: float | None = None
-    """Seconds since the epoch; ``None``: now."""
-    ack_file: Path | None = None
-    cpus: tuple[int, ...] | None = None
-    lag_p99_ms_max: float = 10.0
-    """1 % of a one-second time-out: later sending could change what users meet."""
-    cpu_ratio_max: float = 0.9
-    """Of one core, over any three seconds: beyond it queues form in the generator itself."""
-    share: tuple[int, int] = (0, 1)
-    """(which, of how many): the part of the schedule this process sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +78,6 @@ class Result:
             "refusal_ms": tally.refusals.summary(),
             "names_ms": {name: h.summary() for name, h in sorted(tally.names.items())},
             "errors": dict(tally.errors.most_common()),
-            "bytes_received": tally.bytes_received,
             "cpu_ratio": round(self.cpu_ratio, 4),
             "cpu_ratio_peak": round(self.cpu_ratio_peak, 4),
             "valid": self.valid,
@@ -237,59 +191,6 @@ def _acknowledgements(path: Path | None) -> Iterator[Callable[[str, object, str]
         yield acknowledge
 
 
-# -- from plain data
-
-
-def spec_from(data: Mapping[str, Any]) -> Attack:
-    """Build an attack from a spec as in the module's docstring. Raises ``ValueError``s that name
-    the key: ``BadSpec``, ``BadPace``, ``BadJourney``.
-    """
-    rest = dict(data)
-    try:
-        base_url, journey, pace = rest.pop("base_url"), rest.pop("journey"), rest.pop("pace")
-    except KeyError as error:
-        raise BadSpec(f"the spec needs {error.args[0]!r}") from error
-    segments = pace.get("segments", pace) if isinstance(pace, Mapping) else pace
-    if isinstance(pace, Mapping) and "arrivals" in pace:
-        rest.setdefault("arrivals", pace["arrivals"])
-    if isinstance(segments, Mapping):
-        segments = [segments]
-    settings = _settings(rest)
-    known = {f.name for f in fields(Attack)} - {"base_url", "journeys", "pace", "settings", "share"}
-    unknown = set(rest) - known - {"processes"}
-    if unknown:
-        raise BadSpec(f"the spec has unknown keys: {', '.join(sorted(unknown))}")
-    rest.pop("processes", None)
-    if rest.get("arrivals", "poisson") not in ("poisson", "even"):
-        raise BadSpec(f"arrivals must be 'poisson' or 'even', not {rest['arrivals']!r}")
-    if rest.get("ack_file") is not None:
-        rest["ack_file"] = Path(rest["ack_file"])
-    if rest.get("cpus") is not None:
-        rest["cpus"] = tuple(rest["cpus"])
-    return Attack(base_url, journeys_from(journey), pace_from(segments), settings=settings, **rest)
-
-
-def _settings(rest: dict[str, Any]) -> Settings:
-    """Take the settings out of the spec; times come in ms."""
-    given: dict[str, Any] = {}
-    for name in ("timeout", "backoff", "refusal"):
-        if f"{name}_ms" in rest:
-            given[f"{name}_s"] = _at_least_0(f"{name}_ms", rest.pop(f"{name}_ms")) / 1000.0
-    for name in ("retries", "connections_max", "users_in_flight_max", "drain_s", "body_bytes_max"):
-        if name in rest:
-            given[name] = _at_least_0(name, rest.pop(name))
-    if "keep_alive" in rest:
-        given["keep_alive"] = bool(rest.pop("keep_alive"))
-    return Settings(**given)
-
-
-def _at_least_0(name: str, value: object) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0:  # type: ignore[arg-type, operator]
-        raise BadSpec(f"{name} must be a number of at least 0, not {value!r}")
-    return value  # type: ignore[return-value]
-
-
 # -- as a process
 
 
@@ -307,7 +208,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--spec", required=True, type=Path)
     try:
         spec = json.loads(parser.parse_args(arguments).spec.read_text("utf-8"))
-        result = _run(spec_from(spec), spec.get("processes", 1), sys.stdout)
+        plan = spec_from(spec)
+        result = _run(plan, spec.get("processes", 1), sys.stdout)
     except (OSError, ValueError) as error:
         print(f"attack: {error}", file=sys.stderr)
         return 3 if isinstance(error, Unreachable) else 2

@@ -35,8 +35,8 @@ JOURNEY_ERRORS = (
 )  # fmt: skip
 """What a journey raises when a page is not what it expected: the user failed. Anything else
 (NameError, ImportError …) is a mistake in the journey and stops the run."""
-EVENTS_MAX = 16
-"""Events taken at once: 16 of ~20 µs keep arrivals within ~0.3 ms of their instant."""
+EVENTS_MAX = 32
+"""Events taken at once: 32 of ~15 µs keep arrivals within ~0.5 ms of their instant."""
 ARRIVALS_MAX = 64
 """Users begun before sockets are looked at again, for the same reason."""
 POLL_S_MAX = 0.2
@@ -74,9 +74,12 @@ class Engine(Requests):
             Template(site, c.journey) if isinstance(c.journey, Plain) else c.journey
             for c in choices
         ]
+        self._only = self._choices[0] if len(choices) == 1 else None
         self._user_number = 0
-        self._users = 0
+        self._lag_counts = self.tally.lag.counts
+        self._users_max = settings.users_in_flight_max
         self._arrived = Arrived(-1)
+        self._arrived_from = float("inf")
         self._start = 0.0
         self._cpu_s = 0.0
 
@@ -206,26 +209,29 @@ class Engine(Requests):
         return self._users < self._crowd and self._start <= now < self._end
 
     def _begin_user(self, arrived: float) -> None:
-        second = int(arrived - self._start)
+        if not self._arrived_from <= arrived < self._arrived_from + 1.0:
+            second = int(arrived - self._start)
+            self._arrived = self.tally.of_arrival(second)
+            self._arrived_from = self._start + second
         row = self._arrived
-        if row.second != second:
-            row = self._arrived = self.tally.of_arrival(second)
         row.offered += 1
-        if self._users >= self._settings.users_in_flight_max:
+        if self._users >= self._users_max:
             row.not_started += 1
-            self.limits.add(f"{self._settings.users_in_flight_max} users in flight")
+            self.limits.add(f"{self._users_max} users in flight")
             return
         self._users += 1
         self._user_number += 1
         now = time.perf_counter()
-        self._lag.record(int((now - arrived) * 1e6))
-        user = Visitor(self._site, self._user_number, row)
-        journey = self._choices[0] if len(self._choices) == 1 else self._choose()
+        lag_us = int((now - arrived) * 1e6)  # Histogram.record without the call
+        shift = lag_us.bit_length() - 9
+        self._lag_counts[lag_us if shift <= 0 else (shift << 8) + (lag_us >> shift)] += 1
+        journey = self._only or self._choose()
         if isinstance(journey, Template):
-            exchange = journey.exchange(user)
+            exchange = journey.exchange(self._user_number, row)
             exchange.intended = arrived
             self._attempt(exchange, now)
         else:
+            user = Visitor(self._site, self._user_number, row)
             user.coroutine = journey(user)
             self._step(user, None, arrived)
 

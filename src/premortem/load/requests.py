@@ -76,6 +76,7 @@ class Requests:
         self._waiting: dict[Exchange, None] = {}  # in the order in which they were sent
         self._timers: list[tuple[float, int, Visitor | Exchange]] = []
         self._timer_number = 0
+        self._users = 0
         self._sweep_at = float("inf")
         self._row = Second(0)
         self._usual = NO_ANSWER
@@ -114,10 +115,16 @@ class Requests:
         connection = self._idle.pop()
         connection.exchange = exchange
         exchange.connection = connection
+        message = exchange.message
         try:
-            connection.send(exchange.message)
+            sent = connection.sock.send(message)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            sent = 0
         except OSError as error:
             self._lost(connection, f"broken: {_words(error)}")
+            return
+        if sent != len(message):
+            connection.keep(message[sent:])
 
     def _dispatch(self, exchange: Exchange, *, fresh: bool = False) -> None:
         """Put a request on a connection, or in the queue for one."""
@@ -250,7 +257,8 @@ class Requests:
         if connection.reader is None and data and exchange.method != "HEAD":
             start, length, head = self._usual
             if len(data) == length and data.startswith(start):
-                self._answered(connection, exchange, head, data[len(start) :], not head.close)
+                body = b"" if exchange.alone else data[len(start) :]
+                self._answered(connection, exchange, head, body, not head.close)
                 return
             end = data.find(b"\r\n\r\n")
             known = self._heads.known.get(data[:end])
@@ -303,16 +311,15 @@ class Requests:
     ) -> None:
         now = time.perf_counter()
         exchange.connection = None
-        self.tally.bytes_received += len(body)
-        user, status = exchange.user, head.status
+        status = head.status
         if reusable and self._keep_alive and not self._queue:  # as nearly always: no call
             connection.exchange = connection.reader = None
             connection.used = True
             self._idle.append(connection)
         else:
-            self._release(connection, user, reusable=reusable)
+            self._release(connection, exchange.user, reusable=reusable)
         if head.cookies:
-            user.keep_cookies(head.cookies)
+            exchange.user.keep_cookies(head.cookies)
         if status >= 300 and status not in exchange.expect:
             if status >= 400:
                 self._unwelcome(exchange, head, now)
@@ -331,10 +338,14 @@ class Requests:
         shift = took_us.bit_length() - 9
         counts = self._service.counts
         counts[took_us if shift <= 0 else (shift << 8) + (took_us >> shift)] += 1
-        if user.coroutine is None:
-            self._end_user(user, "served")
+        if not exchange.alone:
+            self._step(exchange.user, Response(head, body), now)
+        elif self._keep_alive:  # as in _end_user, without making the user up
+            row.served += 1
+            exchange.arrived.served += 1
+            self._users -= 1
         else:
-            self._step(user, Response(head, body), now)
+            self._end_user(exchange.user, "served")
 
     def _unwelcome(self, exchange: Exchange, head: Head, now: float) -> None:
         """An error status: refused politely, to be retried, or final."""

@@ -6,8 +6,9 @@ import errno
 import select
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from premortem.load.wire import Reader
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["Address", "Connection", "GeneratorLimit", "Unreachable", "resolve"]
 
 CONNECTING, GREETING, READY = range(3)
+ADDRESSES_MAX = 4
+PROBE_S = 1.0
+"""How long an address may take to answer before the next of the name's is tried."""
 RECEIVE_BYTES = 16_384
 """A page of a site or a TLS record at once; asking for more costs time even if less comes."""
 WANT_READ = select.EPOLLIN
@@ -58,10 +62,20 @@ def resolve(base_url: str, *, verify: bool = True, ca_file: str | None = None) -
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
         raise Unreachable(f"{base_url}: {error}") from error
-    family, _, _, _, sockaddr = found[0]
+    family, _, _, _, sockaddr = found[0] if len(found) == 1 else _answering(found)
     context = _context(verify, ca_file) if parts.scheme == "https" else None
     host = parts.netloc.rpartition("@")[2]
     return Address(family, sockaddr, host, parts.hostname, parts.path.rstrip("/"), context)
+
+
+def _answering(found: Sequence[Any]) -> Any:
+    """The first address that takes a connection (``localhost`` is often two), else the first."""
+    for entry in found[:ADDRESSES_MAX]:
+        with socket.socket(entry[0], socket.SOCK_STREAM) as sock:
+            sock.settimeout(PROBE_S)
+            if sock.connect_ex(entry[4]) == 0:
+                return entry
+    return found[0]
 
 
 def _context(verify: bool, ca_file: str | None) -> ssl.SSLContext:
@@ -123,8 +137,12 @@ class Connection:
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             sent = 0
         if sent < len(message):
-            self.unsent = message[sent:]
-            self._epoll.modify(self.fd, WANT_BOTH)
+            self.keep(message[sent:])
+
+    def keep(self, rest: bytes) -> None:
+        """Send the rest once there is room."""
+        self.unsent = rest
+        self._epoll.modify(self.fd, WANT_BOTH)
 
     def advance(self) -> None:
         """Go on with connecting, greeting or sending after the socket reported something."""

@@ -214,7 +214,6 @@ class Tally:
     """From taking it up to having a connection, where one had to be waited for."""
     refusals: Histogram = field(default_factory=Histogram)
     errors: Counter[str] = field(default_factory=Counter)
-    bytes_received: int = 0
     first_failed_s: float | None = None
     """When the first user failed, in seconds from the start."""
 
@@ -271,7 +270,6 @@ class Tally:
         for which in ("service", "lag", "wait", "refusals"):
             getattr(self, which).add(getattr(other, which))
         self.errors.update(other.errors)
-        self.bytes_received += other.bytes_received
         firsts = [f for f in (self.first_failed_s, other.first_failed_s) if f is not None]
         self.first_failed_s = min(firsts, default=None)
 

@@ -6,6 +6,7 @@ import json as jsonlib
 import random
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -51,6 +52,10 @@ class Exchange:
     """A request on its way to a response, through all its attempts. Journeys await it."""
 
     # Defaults on the class: most requests never set them, and what is not set costs nothing.
+    alone = False
+    """Whether it is all its user does: a :class:`Lone`."""
+    arrived: Arrived
+    """Of a lone one: the row its user is counted in."""
     method = "GET"
     extra = ""
     """Headers of this request alone."""
@@ -100,10 +105,26 @@ class Pause:
         yield self
 
 
-class Template:
-    """The one request of a plain journey, serialised but for the number of its user."""
+class Lone(Exchange):
+    """The one request of a plain journey. Its user is only made up where one is looked at."""
 
-    __slots__ = ("_kind", "_name", "_target", "after", "before")
+    alone = True
+    site: Site
+
+    def __init__(self, number: int, arrived: Arrived, message: bytes) -> None:
+        self.number = number
+        self.arrived = arrived
+        self.message = message
+
+    @cached_property
+    def user(self) -> Visitor:  # type: ignore[override] # made when asked for, instead of given
+        return Visitor(self.site, self.number, self.arrived)
+
+
+class Template:
+    """The request of a plain journey, serialised but for the number of its user."""
+
+    __slots__ = ("_kind", "after", "before")
 
     def __init__(self, site: Site, plain: Plain) -> None:
         one = Visitor(site, 0, Arrived(0)).request(
@@ -111,14 +132,15 @@ class Template:
         )
         start = len(f"{one.method} {one.target}{site.shared}")
         self.before, self.after = one.message[:start], one.message[start + 1 :]
-        self._target, self._name = one.target, one.name
-        members = {"method": one.method, "extra": one.extra, "body": one.body}
-        self._kind = type("PlainExchange", (Exchange,), members)
+        members = ("method", "target", "extra", "body", "name")
+        shared = {name: getattr(one, name) for name in members}
+        self._kind = type("PlainExchange", (Lone,), {"site": site, **shared})
 
-    def exchange(self, user: Visitor) -> Exchange:
-        message = b"%b%d%b" % (self.before, user.number, self.after)
-        exchange: Exchange = self._kind(user, self._target, self._name, message)
-        return exchange
+    def exchange(self, number: int, arrived: Arrived) -> Lone:
+        """What user ``number`` sends."""
+        message = b"%b%d%b" % (self.before, number, self.after)
+        lone: Lone = self._kind(number, arrived, message)
+        return lone
 
 
 class Visitor:

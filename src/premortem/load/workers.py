@@ -64,7 +64,9 @@ def attack_many(
     pipes: list[Connection[Any, Any]] = []
     for which in range(processes):
         ours, theirs = context.Pipe(duplex=False)
-        child: BaseProcess = context.Process(target=_work, args=(_share(plan, which, processes), theirs))
+        child: BaseProcess = context.Process(
+            target=_work, args=(_share(plan, which, processes), theirs)
+        )
         child.start()
         theirs.close()
         children.append(child)

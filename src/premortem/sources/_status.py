@@ -38,7 +38,8 @@ class StatusClient:
     timeout_s: float = 1.0
     _streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
-    _last: tuple[float, Mapping[str, float] | StatusError] | None = None
+    _last: tuple[float, Mapping[str, float] | str] | None = None
+    """When, and what came of it: the status, or why there is none."""
 
     async def fetch(self, now: float) -> Mapping[str, float]:
         """The status as of ``now``. Raises ``StatusError``."""
@@ -47,11 +48,11 @@ class StatusClient:
                 try:
                     self._last = now, await self._get()
                 except StatusError as problem:
-                    self._last = now, problem
+                    self._last = now, str(problem)
                     self._drop()
             found = self._last[1]
-        if isinstance(found, StatusError):
-            raise StatusError(str(found))
+        if isinstance(found, str):
+            raise StatusError(found)
         return found
 
     async def close(self) -> None:

@@ -5,11 +5,13 @@ import random
 import pytest
 
 from premortem.drills.calibrate import (
+    Calibration,
     CalibrationFailed,
     Trial,
     TrialResult,
     calibrate,
     choose_cap,
+    remeasured,
 )
 
 PER_JOURNEY = 2.0
@@ -24,9 +26,9 @@ def site(knee_rps: float, best_cap: int, noise: float = 0.03, seed: int = 1):  #
         offered = trial.users_per_s * PER_JOURNEY
         goodput = min(offered, top) * (1 + dice.uniform(-noise, noise))
         users = int(trial.users_per_s * trial.seconds)
-        calm = offered < top * 0.95
+        served = users if offered < top * 0.95 else int(users * min(1.0, top / offered) * 0.99)
         return TrialResult(
-            trial, trial.users_per_s, goodput, int(users * PER_JOURNEY), users, untroubled=calm
+            trial, trial.users_per_s, goodput, int(users * PER_JOURNEY), users, served
         )
 
     return perform
@@ -48,7 +50,7 @@ async def test_a_site_without_a_knee_in_reach_is_told() -> None:
 
 async def test_a_site_that_never_answers_is_told() -> None:
     async def dead(trial: Trial) -> TrialResult:
-        return TrialResult(trial, trial.users_per_s, 0.0, 0, 10, untroubled=False)
+        return TrialResult(trial, trial.users_per_s, 0.0, 0, 10, 0)
 
     with pytest.raises(CalibrationFailed):
         await calibrate(dead)
@@ -56,6 +58,19 @@ async def test_a_site_that_never_answers_is_told() -> None:
 
 def test_the_smallest_cap_that_gives_all_is_chosen() -> None:
     def result(cap: int, rps: float) -> TrialResult:
-        return TrialResult(Trial(50, cap, 4, "cap"), 50, rps, 100, 50, untroubled=False)
+        return TrialResult(Trial(50, cap, 4, "cap"), 50, rps, 100, 50, 25)
 
-    assert choose_cap([result(8, 80), result(12, 99), result(16, 100)]) == 12
+    assert choose_cap([result(8, 80), result(16, 100)]) == 16
+    assert choose_cap([result(8, 94), result(16, 100)]) == 8
+
+
+def test_the_knee_is_the_median_of_all_that_was_measured() -> None:
+    def trial(cap: int, served: int, *goodputs: float) -> TrialResult:
+        return TrialResult(Trial(50, cap, 4, "knee"), 50, 0.0, 100, 50, served, goodputs)
+
+    found = Calibration(
+        90.0, 45.0, 2.0, 8, (trial(8, 25, 90, 91), trial(8, 50, 10), trial(16, 20, 300))
+    )
+    assert remeasured(found, [trial(8, 25, 70, 71), trial(8, 25, 80, 81)])[0] == 80.5
+    assert remeasured(Calibration(90.0, 45.0, 2.0, 8, ()), []) == (90.0, 90.0, 90.0)
+    assert found.plateau.users_per_s == 90.0

@@ -57,9 +57,10 @@ def test_a_plain_journey_sends_what_a_written_one_would(user: Visitor, plain: Pl
     written = user.request(
         plain.method, plain.path, body=plain.body, headers=dict(plain.headers), name=plain.name
     )
-    templated = Template(SITE, plain).exchange(user)
+    templated = Template(SITE, plain).exchange(user.number, user.arrived)
     assert templated.message == written.message
     assert (templated.name, templated.target) == (written.name, written.target)
+    assert (templated.user.id, templated.serialise()) == (user.id, written.message)
 
 
 def test_headers_cannot_smuggle_lines(user: Visitor) -> None:

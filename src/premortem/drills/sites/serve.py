@@ -28,6 +28,10 @@ __all__ = ["listening", "main"]
 
 HOST = "127.0.0.1"
 
+REQUESTS_MAX = 1000
+"""What one worker takes on before it answers 503 at once: gunicorn's worker_connections. Without
+a bound the requests of visitors who left long ago pile up for as long as the surge lasts."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM. Returns 0, or 3 when the port or a file cannot be used."""
@@ -43,7 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 3
     settings = uvicorn.Config(
-        app, loop="uvloop", http="httptools", access_log=False, log_level="warning", ws="none"
+        app,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="error",
+        ws="none",
+        limit_concurrency=REQUESTS_MAX,
     )
     uvicorn.Server(settings).run([sock])
     return 0
