@@ -31,7 +31,7 @@ check: env ## the quick loop: format, lint, types, import contracts, unit and co
 	$(BIN)/ruff check --quiet src tests benchmarks
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/lint-imports --no-cache --no-logo 2>/dev/null >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
-	$(BIN)/python -m pytest tests/unit tests/contracts tests/sim src
+	$(BIN)/python -m pytest -n 2 tests/unit tests/contracts tests/sim src
 
 real: env ## tests with real servers
 	$(BIN)/python -m pytest tests/real

@@ -117,7 +117,7 @@ async def one(user: User) -> None:
 def run(
     url: str, journey: Journey = one, *, rate: float = 40, seconds: float = 0.5, **settings: object
 ) -> Result:
-    patient = {"timeout_s": 0.2, "retries": 0, "backoff_s": 0.02, "drain_s": 5.0, **settings}
+    patient = {"timeout_s": 3.0, "retries": 0, "backoff_s": 0.02, "drain_s": 5.0, **settings}
     plan = Attack(
         url,
         (Choice(journey),),
@@ -207,7 +207,7 @@ def test_a_time_out_closes_the_connection_and_is_retried() -> None:
         pass
 
     with served(silent) as server:
-        result = run(server.url, rate=20, retries=2)
+        result = run(server.url, rate=20, retries=2, timeout_s=0.2)
         time.sleep(0.3)
     only(result, "failed")
     line = result.line()
@@ -311,7 +311,7 @@ def test_a_hostile_server_fails_its_users_in_time_and_memory(name: str) -> None:
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with served(behave) as server:
         began = time.monotonic()
-        result = run(server.url, rate=20, body_bytes_max=1_000_000)
+        result = run(server.url, rate=20, timeout_s=0.2, body_bytes_max=1_000_000)
         assert time.monotonic() - began < 3.0
     only(result, "failed")
     assert why in next(iter(result.tally.errors))
@@ -323,6 +323,47 @@ def test_more_than_was_announced_is_not_taken_for_the_next_answer() -> None:
         result = run(server.url)
     only(result, "served")
     assert server.accepted == result.tally.total("offered")
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"HTTP/1.1 100 Continue\r\n\r\n", OK),
+        (OK[:37], OK[37:]),  # cut just before the last byte of the head's first line break
+        (OK[:38], OK[38:]),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 ", OK[9:]),
+    ],
+)
+def test_answers_in_pieces_are_put_together(pieces: tuple[bytes, bytes]) -> None:
+    def piecemeal(peer: socket.socket, path: str, request: bytes) -> None:
+        peer.sendall(pieces[0])
+        time.sleep(0.005)
+        peer.sendall(pieces[1])
+
+    async def thrice(user: User) -> None:
+        for _ in range(3):
+            page = await user.get("/")
+            user.check((page.status, page.text) == (200, "ok"), "the answer itself")
+
+    with served(piecemeal) as server:
+        result = run(server.url, thrice)
+    only(result, "served")
+
+
+def test_users_with_their_own_connection_survive_its_closing() -> None:
+    async def slow_reader(user: User) -> None:
+        await user.get("/")
+        await user.think(0.05)
+        await user.post("/")
+
+    def once(peer: socket.socket, path: str, request: bytes) -> None:
+        peer.sendall(OK)
+        peer.shutdown(socket.SHUT_RDWR)
+
+    with served(once) as server:
+        result = run(server.url, slow_reader, keep_alive=False)
+    only(result, "served")
+    assert result.tally.total("retries") == 0
 
 
 def test_chunked_answers_and_those_that_end_with_the_connection() -> None:

@@ -151,7 +151,7 @@ def test_everything_is_written(played: Path) -> None:
 @pytest.mark.parametrize("letter", ["a", "b"])
 def test_the_recording_alone_names_the_database(played: Path, letter: str) -> None:
     found = subprocess.run(
-        [COMMAND[0], "diagnose", "--recording", str(played / f"recording-{letter}.jsonl"), "--json"],
+        [COMMAND[0], "diagnose", "--json", "--recording", played / f"recording-{letter}.jsonl"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     told = json.loads(found.stdout)

@@ -15,13 +15,17 @@ import time
 from collections.abc import Coroutine
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 from rich.live import Live
 
 from premortem import __version__
+from premortem.app.plan import BadPlan, plan
+
+if TYPE_CHECKING:
+    from premortem.app.diagnose import Target
 
 __all__ = ["app", "main"]
 
@@ -34,6 +38,14 @@ app = App(
     version_flags=["--version"],
     result_action="return_value",
 )
+
+# Imported when it is asked for.
+app.command(
+    "premortem.cluster.cli:app",
+    name="cluster",
+    help="A database cluster: no single point of failure.",
+)
+app.command(plan)
 
 FINE, FAILED_ITS_BAR, BAD_INPUT, CANNOT_REACH, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -124,6 +136,8 @@ def diagnose(
     url: str | None = None,
     dsn: str | None = None,
     recording: Path | None = None,
+    site: str | None = None,
+    config: Path = Path("premortem.toml"),
     seconds: float = 15.0,
     guard_url: str | None = None,
     guard_token_file: Path | None = None,
@@ -143,6 +157,10 @@ def diagnose(
         Connection string of its database (a password belongs in PGPASSFILE or PGPASSWORD).
     recording
         Replay this recording instead of watching.
+    site
+        A site of the configuration, instead of --url and --dsn.
+    config
+        The configuration that names it.
     seconds
         How long to watch.
     guard_url
@@ -152,16 +170,17 @@ def diagnose(
     as_json
         Print one JSON object instead of the ledger.
     """
-    if recording is None and url is None and dsn is None:
-        raise Usage("diagnose what? give --url and --dsn of a live site, or --recording FILE")
-    if recording is not None and (url or dsn):
-        raise Usage("--recording replays a file: leave --url and --dsn out")
+    if recording is None and url is None and dsn is None and site is None:
+        raise Usage("diagnose what? give --url and --dsn, --site NAME, or --recording FILE")
+    if sum((recording is not None, site is not None, bool(url or dsn))) > 1:
+        raise Usage("choose one: --recording FILE, --site NAME, or --url and --dsn")
     if not 1 <= seconds <= 3600:
         raise Usage(f"--seconds {seconds:g}: from 1 to 3600")
     if recording is not None:
         found = _diagnose_recording(recording)
     else:
-        found = _diagnose_live(url, dsn, seconds, guard_url, guard_token_file, quiet=as_json)
+        target = _target(site, config, url, dsn, guard_url, guard_token_file)
+        found = _diagnose_live(target, seconds, quiet=as_json)
     if as_json:
         print(json.dumps(found, default=str))
     else:
@@ -183,41 +202,63 @@ def _diagnose_recording(path: Path) -> dict[str, Any]:
         raise Usage(text if str(path) in text else f"{path}: {text}") from None
 
 
-def _diagnose_live(
+def _target(
+    site: str | None,
+    config: Path,
     url: str | None,
     dsn: str | None,
-    seconds: float,
     guard_url: str | None,
     guard_token_file: Path | None,
-    *,
-    quiet: bool,
-) -> dict[str, Any]:
-    from premortem.app.config import BadConfig, read_secret  # noqa: PLC0415
-    from premortem.app.diagnose import live_ticks, summary  # noqa: PLC0415
-    from premortem.app.drill_view import ledger_table  # noqa: PLC0415
-    from premortem.app.loop import wall_clock  # noqa: PLC0415
+) -> Target:
+    """What to look at, from the flags or from the configuration."""
+    from premortem.app.assemble import causes  # noqa: PLC0415
+    from premortem.app.config import BadConfig, load_config, read_secret  # noqa: PLC0415
+    from premortem.app.diagnose import Target  # noqa: PLC0415
 
     _check_url(url)
     _check_dsn(dsn)
     try:
-        token = read_secret(guard_token_file) if guard_token_file else ""
+        if site is None:
+            token = read_secret(guard_token_file) if guard_token_file else ""
+            return Target(url, dsn, guard_url, token)
+        known = load_config(config)
+        if site not in known.site:
+            there = ", ".join(known.site) or "none"
+            raise Usage(f"--site {site}: {config} has no such site; it has: {there}")
+        causes(known.causes)
+        chosen = known.site[site]
+        guard = chosen.guard
+        token = read_secret(guard.token_file) if guard.token_file else ""
+        return Target(
+            chosen.url,
+            chosen.connection_string(),
+            guard.url or (chosen.url if guard.cap or token else None),
+            token,
+            chosen.db_cores,
+            known.causes,
+        )
     except BadConfig as error:
-        raise Usage(f"--guard-token-file {error}") from None
+        raise Usage(str(error)) from None
+
+
+def _diagnose_live(target: Target, seconds: float, *, quiet: bool) -> dict[str, Any]:
+    from premortem.app.diagnose import live_ticks, summary  # noqa: PLC0415
+    from premortem.app.drill_view import ledger_table  # noqa: PLC0415
+    from premortem.app.loop import wall_clock  # noqa: PLC0415
+
     console = _console(stderr=quiet)
 
     async def watch() -> dict[str, Any]:
         seen = []
         with Live(console=console, auto_refresh=False, transient=True) as live:
-            async with aclosing(
-                live_ticks(url, dsn, seconds, wall_clock(), guard_url, token)
-            ) as ticks:
+            async with aclosing(live_ticks(target, seconds, wall_clock())) as ticks:
                 async for tick in ticks:
                     seen.append(tick)
                     if console.is_terminal:
                         live.update(ledger_table(tick.diagnosis), refresh=True)
         result = summary(seen)
         errors = {r.source: r.error for t in seen for r in t.readings if r.error}
-        asked = [s for s, given in (("http_probe", url), ("postgres", dsn)) if given]
+        asked = [s for s, given in (("http_probe", target.url), ("postgres", target.dsn)) if given]
         heard = {r.source for t in seen for r in t.readings if r.error is None}
         result["errors"] = errors
         result["_unreachable"] = bool(asked) and not any(s in heard for s in asked)
@@ -329,7 +370,7 @@ def _guarded(argv: list[str]) -> int:
         return _say("interrupted; every server was stopped", INTERRUPTED)
     except CycloptsError as error:
         return _say(f"{' '.join(str(error).split())} (see premortem --help)", BAD_INPUT)
-    except Usage as error:
+    except (Usage, BadPlan) as error:
         return _say(str(error), BAD_INPUT)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - whoever read us has gone

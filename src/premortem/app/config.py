@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -44,6 +45,8 @@ class SiteConfig(_Table):
     web_process: str | None = None
     """Name of the web server's processes when they run on this machine (``uvicorn``)."""
     guard: GuardConfig = GuardConfig()
+    plan: dict[str, Any] = Field(default_factory=dict)
+    """What ``premortem plan`` is told of the site: checked there."""
 
     def connection_string(self) -> str | None:
         """The DSN, from ``dsn`` or the first line of ``dsn_file``."""

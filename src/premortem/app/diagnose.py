@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,7 +15,7 @@ from premortem.model import Diagnosis, Event, Verdict
 from premortem.pipeline import Pipeline, Tick, changes
 from premortem.recording import BadRecording, by_tick, parse
 
-__all__ = ["live_ticks", "read_recording", "replay", "summary"]
+__all__ = ["Target", "live_ticks", "read_recording", "replay", "summary"]
 
 
 def read_recording(path: Path) -> TextIO:
@@ -34,17 +35,30 @@ def replay(lines: Iterable[str], pipeline: Pipeline) -> Iterator[Tick]:
         before = diagnosis
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to look at: a site, its database, the guard inside it; each may be missing."""
+
+    url: str | None = None
+    dsn: str | None = None
+    guard_url: str | None = None
+    guard_token: str = field(default="", repr=False)
+    db_cores: int | None = None
+    thresholds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
 async def live_ticks(
-    url: str | None,
-    dsn: str | None,
-    seconds: float,
-    clock: Callable[[], float],
-    guard_url: str | None = None,
-    guard_token: str = "",
+    target: Target, seconds: float, clock: Callable[[], float]
 ) -> AsyncGenerator[Tick, None]:
     """Watch a live site for ``seconds``. Touches nothing."""
-    sources = site_sources(url=url, dsn=dsn, guard_url=guard_url, guard_token=guard_token)
-    watch = Watch(sources, new_pipeline(), clock=clock)
+    sources = site_sources(
+        url=target.url,
+        dsn=target.dsn,
+        guard_url=target.guard_url,
+        guard_token=target.guard_token,
+        db_cores=target.db_cores,
+    )
+    watch = Watch(sources, new_pipeline(target.thresholds), clock=clock)
     async with aclosing(watch.ticks(until=clock() + seconds)) as ticks:
         async for tick in ticks:
             yield tick

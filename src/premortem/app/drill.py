@@ -20,6 +20,7 @@ from rich.console import Console
 from premortem import __version__
 from premortem.app.assemble import new_pipeline, remedies, site_sources
 from premortem.app.drill_view import DrillView
+from premortem.app.keep import Keeper
 from premortem.app.loop import Watch, wall_clock
 from premortem.drills.calibrate import (
     Calibration,
@@ -29,11 +30,12 @@ from premortem.drills.calibrate import (
     remeasured,
 )
 from premortem.drills.clients import Clients, poisson
+from premortem.drills.cores import claimed
 from premortem.drills.play import MODES, Played, journey_of, play
 from premortem.drills.report import render
 from premortem.drills.scenario import SEED, Timeline, timeline
 from premortem.drills.sites import site as rehearsal_site
-from premortem.drills.stack import SiteProcesses, Stack
+from premortem.drills.stack import Layout, SiteProcesses, Stack, layout, usable_cpus
 from premortem.engines.leash import Leash
 from premortem.incidents.postmortem import draft
 from premortem.incidents.record import AS_IT_HAPPENED, PROTECTED, Record
@@ -41,6 +43,7 @@ from premortem.model import Event
 from premortem.pipeline import Tick
 from premortem.remedies._hands import Hands
 from premortem.remedies.policy import Policy
+from premortem.store import Store
 
 __all__ = ["DrillOptions", "Outcome", "drill"]
 
@@ -72,11 +75,20 @@ class Outcome:
 async def drill(options: DrillOptions, view: DrillView) -> Outcome:
     """Run the whole drill. Raises ``EngineError`` and its kin with one line when it cannot."""
     line = timeline(options.speed_min_per_s)
+    plan = layout(usable_cpus())
+    async with claimed(plan.all, lambda: view.stage("another drill is under way: waiting for it")):
+        result = await _both(options, line, plan, view)
+    return Outcome(result, options.folder)
+
+
+async def _both(
+    options: DrillOptions, line: Timeline, plan: Layout, view: DrillView
+) -> dict[str, Any]:
     began = time.monotonic()
     with Leash() as leash, _scratch(leash) as scratch:
         view.stage(f"starting a PostgreSQL of its own and the {options.scenario}")
         async with Stack.start(
-            options.scenario, scratch, leash=leash, site_port=options.site_port
+            options.scenario, scratch, plan, leash=leash, site_port=options.site_port
         ) as stack:
             view.stage("calibrating: raising the arrival rate until goodput stops rising")
             found = await _calibrate(stack, view, options.seed)
@@ -93,7 +105,7 @@ async def drill(options: DrillOptions, view: DrillView) -> Outcome:
             version = await _server_version(stack)
     result = _result(options, line, found, later, played, version, time.monotonic() - began)
     _write(options.folder, result, [replace(p.record, knee_rps=result["knee_rps"]) for p in played])
-    return Outcome(result, options.folder)
+    return result
 
 
 class _scratch:
@@ -185,17 +197,22 @@ async def _play(
         else "run B: the same surge with premortem"
     )
     letter = "a" if name == AS_IT_HAPPENED else "b"
-    return await play(
-        stack,
-        MODES[name],
-        line,
-        found,
-        _make_watch,
-        seed=options.seed,
+    with Keeper(
+        f"{options.scenario}-{letter}",
         recording=options.folder / f"recording-{letter}.jsonl",
-        show=view.progress,
-        clock=wall_clock(),
-    )
+        history=options.folder / "history.db",
+    ) as keep:
+        return await play(
+            stack,
+            MODES[name],
+            line,
+            found,
+            _make_watch,
+            seed=options.seed,
+            keep=keep,
+            show=view.progress,
+            clock=wall_clock(),
+        )
 
 
 def _make_watch(
@@ -259,6 +276,7 @@ def _result(
             "postgresql": server_version,
         },
         "clients_valid": [bool(p.clients.get("valid")) for p in played],
+        "clients_reason": [p.clients.get("reason") for p in played],
         "runs": [
             p.score.as_dict() | {"shadow": _shadow(p)} if p.shadow else p.score.as_dict()
             for p in played
@@ -283,6 +301,8 @@ def _shadow(played: Played) -> dict[str, Any]:
 
 
 def _write(folder: Path, result: dict[str, Any], records: list[Record]) -> None:
+    with Store.open(folder / "history.db") as store:
+        store.add_load_run(result["scenario"], records[0].ramp_at, result)
     (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     for letter, record in zip("ab", records, strict=True):
         (folder / f"postmortem-{letter}.md").write_text(draft(record))

@@ -37,7 +37,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
     """The last ``width`` values as bars, scaled to the highest.
 
     >>> sparkline([0, 1, 2, 4], 4)
-    '▁▂▄█'
+    '▁▃▅█'
     """
     shown = list(values)[-width:]
     top = max(shown, default=0) or 1

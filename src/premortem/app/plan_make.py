@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+import numpy as np
+
 from premortem.app.plan_input import (
     calendar_of,
     check_demand,
@@ -126,7 +128,8 @@ def _demand(request: Request, now: float) -> tuple[str, Demand]:
 
 def _days_ahead(request: Request, demand: Demand, calendar: Calendar) -> Told:
     last_good = read_model(request.model, demand.step_s) if request.model else None
-    outlook = look_ahead(demand, calendar, last_good=last_good)
+    with np.errstate(divide="ignore", invalid="ignore"):  # an error of 0 divides by 0: see _sound
+        outlook = look_ahead(demand, calendar, last_good=last_good)
     told = Told(_sound(outlook_dict(outlook)), outlook_text(outlook))
     if request.model and outlook.trusted.fresh:
         text = model_text(outlook.trusted.model)
@@ -183,7 +186,7 @@ def _sound(found: dict[str, object]) -> dict[str, object]:
     try:
         json.dumps(found, allow_nan=False)
     except ValueError:
-        raise DemandError("too poor a series to compute with; collect more of it") from None
+        raise DemandError("too even to tell how wrong a forecast is; check the series") from None
     return found
 
 

@@ -15,10 +15,11 @@ SLOWER_BY_MS = 100.0
 """Below 100 ms more people do not notice (Nielsen, response times)."""
 
 _QUEUES = (
-    ("web.refused_per_s", "{} requests per second are refused"),
-    ("web.queue_length", "{} requests wait for a place"),
-    ("pool.waiting", "{} requests wait for a pooled connection"),
-    ("db.connections.refused_per_s", "{} connections per second are refused"),
+    # A refusal is a decision somebody made: two seconds of them are no accident.
+    ("web.refused_per_s", 2, "{} requests per second are refused"),
+    ("web.queue_length", 3, "{} requests wait for a place"),
+    ("pool.waiting", 3, "{} requests wait for a pooled connection"),
+    ("db.connections.refused_per_s", 3, "{} connections per second are refused"),
 )
 
 
@@ -42,8 +43,8 @@ def _probe(history: History) -> Evidence | None:
 
 
 def _queues(history: History) -> Evidence | None:
-    for metric, words in _QUEUES:
-        if held(history, metric, above=0.0):
+    for metric, samples, words in _QUEUES:
+        if held(history, metric, above=0.0, samples=samples):
             value = level(history, metric) or 0.0
             return fact(history, metric, value, 0.0, words.format(num(value)))
     return None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from premortem.causes._database import pressure
 from premortem.causes._traffic import FLAT, OPENED_USUAL_MIN_PER_S
+from premortem.causes._users import hurt
 from premortem.causes._verdict import SLOW_S, fact, growth, level, num, usual, verdict
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
@@ -35,6 +37,9 @@ class CacheStampede:
     calls_min: float = 2.0
     """The database is asked twice as much as usual at least; a drop of requests is no stampede."""
 
+    usual_samples_min: int = 8
+    """A ratio of two growths doubles the error of each: fewer samples of the usual mislead."""
+
     tier: ClassVar[Tier] = "clients"
     remedies: ClassVar[tuple[str, ...]] = ("shed",)
     deciding: ClassVar[tuple[str, ...]] = ("web.requests_per_s", "db.transactions_per_s")
@@ -44,7 +49,7 @@ class CacheStampede:
         """Judge the recent past."""
         asked = self._asked(history)
         calls = {m: growth(history, m, floor=1.0, max_age_s=SLOW_S) for m in _CALLS}
-        known = {m: g for m, g in calls.items() if g is not None}
+        known = {m: g for m, g in calls.items() if g is not None and self._settled(history, m)}
         if asked is None or not known:
             return verdict(
                 self, "cannot_exclude", "calls for each request are not measured.",
@@ -66,16 +71,22 @@ class CacheStampede:
 
     def _stepped(self, history: History, asked: float, calls: float, step: Evidence) -> Verdict:
         top = growth(history, "db.statements.top_calls_per_s", floor=1.0, max_age_s=SLOW_S)
-        sure = calls >= self.calls_each_min and asked < 2 * FLAT
+        felt = pressure(history).saturated or hurt(history) is not None
+        sure = felt and calls >= self.calls_each_min and asked < 2 * FLAT
         one = "" if top is None else f"; the top query's calls are {num(top)} times the usual"
         return verdict(
             self,
-            "confirmed" if sure else "suspected",
+            "confirmed" if sure else "suspected" if felt else "cannot_exclude",
             f"{step.note} at {num(asked)} times the requests{one}.",
             step,
             check=self.check,
             strength=0.7,
         )
+
+    def _settled(self, history: History, metric: str) -> bool:
+        """Whether what is usual is known well: the first seconds of a site are not."""
+        both = (history.baseline(metric), history.baseline("web.requests_per_s"))
+        return all(b is None or b.samples >= self.usual_samples_min for b in both)
 
     def _asked(self, history: History) -> float | None:
         """Growth of requests; where every request opens a session, of new sessions."""
@@ -99,6 +110,10 @@ SILENT = (
     Example("the seeds' surge", OPEN_SITE, SURGE_OPEN),
 )
 NEAR_MISS = (
+    Example("each request asks four times as often, and nobody feels it", SITE, {
+        "db.transactions_per_s": 180.0, "db.statements.calls_per_s": 520.0, "db.wait.cpu": 0.9,
+        "db.cpu.busy_ratio": 0.6,
+    }),
     Example("a slow query: fewer calls, each dearer", SITE, {
         "db.wait.cpu": 7.0, "db.cpu.busy_ratio": 0.99, "db.transactions_per_s": 18.0,
         "db.statements.calls_per_s": 50.0, "db.statements.top_mean_ms": 300.0,

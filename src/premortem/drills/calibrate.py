@@ -5,8 +5,8 @@ goodput no longer follows (a bracket); try in-flight caps at twice that rate (th
 small steps with that cap (the knee). The choice is pure; ``calibrate`` performs the trials.
 
 A shared machine drifts: the same site was measured between 82 and 131 requests/s within minutes.
-So the drill measures the plateau again before and after the protected run, and ``remeasured``
-takes the median over every second of all of them.
+So the drill measures the plateau again right before and right after the protected run, and
+``remeasured`` takes the median over every second of the two.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CAP_RISE = 1.1
 """A larger cap must bring 10 %: less is noise, and it costs waiting (twice the answer's time)."""
 PLATEAU_SHARE = 2.0
 """Of the knee's users: well past it, where goodput no longer depends on what is offered."""
-PLATEAU_S = 8
+PLATEAU_S = 10
 
 
 class CalibrationFailed(RuntimeError):
@@ -154,13 +154,12 @@ def saturated(result: TrialResult) -> bool:
 
 
 def remeasured(found: Calibration, later: Sequence[TrialResult]) -> tuple[float, float, float]:
-    """The knee over the whole drill in requests per second: median, lower and upper quartile.
+    """The knee around the protected run in requests per second: median, lower, upper quartile.
 
-    Over every second of the calibration's saturated trials with the chosen cap and of the
-    plateaus measured later; the calibration's own figure three times where seconds are missing.
+    Over every second of the plateaus measured beside it; the calibration's own figure three times
+    where there are none.
     """
-    trials = [t for t in found.trials if t.trial.cap == found.cap and saturated(t)]
-    seconds = sorted(g for t in [*trials, *later] for g in t.goodputs)
+    seconds = sorted(g for t in later for g in t.goodputs)
     if len(seconds) < 4:
         return found.knee_rps, found.knee_rps, found.knee_rps
     low, mid, high = quantiles(seconds, n=4)

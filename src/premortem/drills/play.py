@@ -23,7 +23,6 @@ from premortem.drills.stack import SiteProcesses, Stack
 from premortem.incidents.record import AS_IT_HAPPENED, PROTECTED, Record
 from premortem.model import Event, State
 from premortem.pipeline import Tick
-from premortem.recording import encode, header
 
 __all__ = ["MODES", "Mode", "Played", "Progress", "WatchFactory", "play"]
 
@@ -122,7 +121,7 @@ async def play(
     make_watch: WatchFactory,
     *,
     seed: int,
-    recording: Path,
+    keep: Callable[[Tick], None],
     show: Callable[[Progress], None],
     clock: Callable[[], float],
 ) -> Played:
@@ -152,7 +151,7 @@ async def play(
         watch = make_watch(stack, web, mode.name, found)
         try:
             async with asyncio.TaskGroup() as group:
-                looking = group.create_task(_look(run, watch, recording))
+                looking = group.create_task(_look(run, watch, keep))
                 operating = group.create_task(_operate(run, stack, web))
                 phases = group.create_task(_phases(run))
                 await _follow(run, clients)
@@ -204,15 +203,11 @@ async def _follow(run: _Run, clients: Clients) -> None:
         run.show(run.progress)
 
 
-async def _look(run: _Run, watch: AsyncGenerator[Tick, None], recording: Path) -> None:
-    with recording.open("w", encoding="utf-8") as file:
-        file.write(header() + "\n")
-        async for tick in watch:
-            for reading in tick.readings:
-                file.write(encode(reading) + "\n")
-            file.flush()
-            _take(run, tick)
-            run.show(run.progress)
+async def _look(run: _Run, watch: AsyncGenerator[Tick, None], keep: Callable[[Tick], None]) -> None:
+    async for tick in watch:
+        keep(tick)
+        _take(run, tick)
+        run.show(run.progress)
 
 
 def _take(run: _Run, tick: Tick) -> None:

@@ -22,7 +22,7 @@ from premortem.engines.leash import Leash
 from premortem.engines.postgres import Postgres
 from premortem.engines.processes import Spawned, free_port, spawn
 
-__all__ = ["Layout", "SiteProcesses", "Stack", "layout"]
+__all__ = ["Layout", "SiteProcesses", "Stack", "layout", "usable_cpus"]
 
 SITE_READY_S = 20.0
 """Bound on starting one web process: a second on an idle machine, more on a loaded one."""
@@ -38,6 +38,17 @@ class Layout:
     database: tuple[int, ...] | None
     site: tuple[int, ...] | None
     clients: tuple[int, ...] | None
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        """Every core that is given to somebody."""
+        given = (self.database or ()) + (self.site or ()) + (self.clients or ())
+        return tuple(sorted(set(given)))
+
+
+def usable_cpus() -> list[int]:
+    """The cores this process may use; none where the system cannot pin processes."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def layout(cpus: Sequence[int]) -> Layout:
@@ -127,10 +138,15 @@ class Stack:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, scenario: str, folder: Path, *, leash: Leash, site_port: int | None = None
+        cls,
+        scenario: str,
+        folder: Path,
+        plan: Layout,
+        *,
+        leash: Leash,
+        site_port: int | None = None,
     ) -> AsyncIterator[Stack]:
         """Start the database and load the scenario's data. Stops everything on the way out."""
-        plan = layout(sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [])
         if plan.clients is not None:
             os.sched_setaffinity(0, plan.clients)  # the watch must not take the database's core
         _go_first()

@@ -43,7 +43,7 @@ def check(program: Program, config: Path) -> None:
 
 
 def statistics(address: str, port: int, within_s: float = 1.0) -> list[Mapping[str, str]]:
-    """A row a server and listener: ``pxname``, ``svname``, ``status``, ``scur`` … Reads 1 MB at most."""
+    """A row a server and listener: ``pxname``, ``svname``, ``status`` … At most 1 MB."""
     try:
         with urllib.request.urlopen(f"http://{address}:{port}/;csv", timeout=within_s) as answer:
             text = answer.read(1_000_000).decode()

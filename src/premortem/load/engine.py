@@ -235,6 +235,10 @@ class Engine(Requests):
             user.coroutine = journey(user)
             self._step(user, None, arrived)
 
+    def _follow(self, now: float) -> None:
+        if self._users < self._crowd and now < self._end:
+            self._begin_user(now)
+
     def _choose(self) -> Script | Template:
         return self._dice.choices(self._choices, cum_weights=self._weights)[0]
 

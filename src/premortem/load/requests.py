@@ -76,7 +76,7 @@ class Requests:
         self._waiting: dict[Exchange, None] = {}  # in the order in which they were sent
         self._timers: list[tuple[float, int, Visitor | Exchange]] = []
         self._timer_number = 0
-        self._users = 0
+        self._users = self._crowd = 0
         self._sweep_at = float("inf")
         self._row = Second(0)
         self._usual = NO_ANSWER
@@ -87,6 +87,10 @@ class Requests:
         raise NotImplementedError
 
     def _end_user(self, user: Visitor, outcome: Outcome) -> None:
+        raise NotImplementedError
+
+    def _follow(self, now: float) -> None:
+        """Someone of a crowd left: let the next one in at once."""
         raise NotImplementedError
 
     def _stop_user(self, exchange: Exchange, outcome: Outcome, ending: JourneyEnded) -> None:
@@ -154,7 +158,7 @@ class Requests:
         """A connection to use now; ``None`` when all allowed ones are busy."""
         if not self._keep_alive:
             own, user.connection = user.connection, None
-            if own is not None and not fresh:
+            if own is not None and not fresh and self._connections.get(own.fd) is own:
                 return own
         elif self._idle and not fresh:
             return self._idle.pop()
@@ -261,8 +265,8 @@ class Requests:
                 self._answered(connection, exchange, head, body, not head.close)
                 return
             end = data.find(b"\r\n\r\n")
-            known = self._heads.known.get(data[:end])
-            if known is not None and known.length == len(data) - end - 4:
+            known = self._heads.known.get(data[:end]) if end > 0 else None
+            if known is not None and known.status >= 200 and known.length == len(data) - end - 4:
                 self._usual = (data[: end + 4], len(data), known)
                 self._answered(connection, exchange, known, data[end + 4 :], not known.close)
                 return
@@ -344,6 +348,8 @@ class Requests:
             row.served += 1
             exchange.arrived.served += 1
             self._users -= 1
+            if self._crowd:
+                self._follow(now)
         else:
             self._end_user(exchange.user, "served")
 

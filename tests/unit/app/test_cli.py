@@ -44,8 +44,10 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -
         (("diagnose", "--url", "shop.example"), "http://"),
         (("diagnose", "--dsn", "nonsense ="), "--dsn"),
         (("diagnose", "--recording", "/nowhere/x.jsonl"), "No such file"),
-        (("diagnose", "--url", "http://a/", "--recording", "x"), "--recording"),
+        (("diagnose", "--url", "http://a/", "--recording", "x"), "choose one"),
         (("diagnose", "--url", "http://a/", "--seconds", "0"), "--seconds"),
+        (("diagnose", "--site", "shop", "--config", "/nowhere.toml"), "No such file"),
+        (("diagnose", "--site", "shop", "--url", "http://a/"), "choose one"),
         (("nonsense",), "nonsense"),
     ],
 )
@@ -146,3 +148,13 @@ def test_the_command_is_installed_and_needs_no_terminal() -> None:
     )  # fmt: skip
     assert found.returncode == 0
     assert "diagnose" in found.stdout
+
+
+def test_a_site_that_is_not_configured_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "premortem.toml"
+    config.write_text('[site.game]\nurl = "http://127.0.0.1:1/"\n')
+    code, _, err = run("diagnose", "--site", "shop", "--config", str(config), capsys=capsys)
+    assert code == 2
+    assert "it has: game" in err
