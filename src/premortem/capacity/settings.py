@@ -37,8 +37,9 @@ def settings(site: Site) -> dict[str, str]:
     opened = pool * processes
     held = capacity(replace(site, in_flight_max=knee))
     wait = f"; at {held.best_per_s:.4g} requests/s at most" if held.best_per_s else ""
+    told = f"Settings(cap={knee}, processes={processes})"
     out = {
-        "guard": f"Guard(app, Settings(cap={knee}, processes={processes}))  # requests in flight{wait}\n",
+        "guard": f"Guard(app, {told})  # requests in flight{wait}\n",
         "pool": f"pool_size = {pool}  # each of {processes} processes, {opened} in all\n",
     }
     if opened > knee or site.pgbouncer_pool is not None:
