@@ -538,7 +538,7 @@ def test_few_connections_are_waited_for_and_the_wait_is_measured() -> None:
 
 def test_too_many_users_are_said_not_dropped() -> None:
     with served(lambda peer, path, request: None) as server:
-        result = run(server.url, rate=100, users_in_flight_max=3)
+        result = run(server.url, rate=100, users_in_flight_max=3, timeout_s=0.2)
     found = totals(result)
     assert found["not_started"] > 0
     assert "users in flight" in " ".join(result.reasons)

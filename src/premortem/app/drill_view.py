@@ -124,8 +124,9 @@ class DrillView:
         for key in ("offered", "served", "refused", "failed"):
             self._history[key].append(float(now.row.get(key, 0)))
         if now.tick:
+            held = self._history["sessions"]
             used = _seen(now, "db.connections.used")
-            self._history["sessions"].append(used or 0.0)
+            held.append(used if used is not None else (held[-1] if held else 0.0))
 
     def _print_new(self, events: list[Event], now: Progress) -> None:
         for event in events[self._printed :]:

@@ -15,14 +15,21 @@ def command(folder: Path, host: str | None) -> list[str]:
     return words if host is None else [*words, "--host", host]
 
 
+_LAUNCHED: list[subprocess.Popen[bytes]] = []
+"""Supervisors started here. They outlive us on purpose: nobody waits for them, and Python would
+warn of a child that was forgotten."""
+
+
 def launch(folder: Path, host: str | None, prefix: tuple[str, ...] = ()) -> int:
     """Start a supervisor that outlives us; its pid."""
     with (folder / "supervisor.log").open("ab") as log:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             [*prefix, *command(folder, host)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
             cwd="/",
-        ).pid
+        )
+    _LAUNCHED.append(child)
+    return child.pid

@@ -15,6 +15,7 @@ second in which they arrived.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import resource
@@ -34,6 +35,10 @@ from premortem.load.spec import Attack, BadSpec, spec_from
 from premortem.load.stats import Second, Tally
 
 __all__ = ["Attack", "BadSpec", "Result", "attack", "main", "spec_from"]
+
+
+PR_SET_TIMERSLACK = 29
+"""linux/prctl.h; its unit is nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +135,7 @@ def attack(
     """
     address = resolve(plan.base_url, verify=plan.tls_verify, ca_file=plan.ca_file)
     _raise_descriptor_limit()
+    _sharpen_sleep()
     if plan.cpus:
         os.sched_setaffinity(0, plan.cpus)
     with _acknowledgements(plan.ack_file) as acknowledge:
@@ -174,6 +180,15 @@ def _raise_descriptor_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _sharpen_sleep() -> None:
+    """Have Linux wake this thread within a microsecond of the time, not 50 (prctl(2)).
+
+    Elsewhere users are sent up to that much later, which the send lag shows.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1_000, 0, 0, 0)
 
 
 @contextmanager
