@@ -39,6 +39,7 @@ OTHERS_RATIO_MAX = 0.05
 """More of the two cores for other programs, and the window is measured again."""
 WINDOWS_MAX = 5
 """Windows of one run of a generator; if none was quiet, the quietest counts."""
+LAG_RUNS = 3
 START_S_MAX = 20.0
 """Locust imports for seconds on a busy machine."""
 
@@ -274,13 +275,15 @@ def commands(
 
 
 def send_lag(site: Site, home: Path, core: int, seconds: float) -> float:
-    """p99 of how late users were sent at 20,000 Poisson arrivals a second, in ms."""
+    """p99 of how late users were sent at 20,000 Poisson arrivals a second, in ms: the lowest of a
+    few runs, as what other programs do to the core only ever adds."""
     pace = [{"kind": "constant", "rate": 20_000, "seconds": seconds}]
     command = ours(home, "lag", site.url, seconds, pace=pace, crowd=0, cpus=[core])
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    final = json.loads(done.stdout.splitlines()[-1])
-    lag_ms: float = final["lag_p99_ms"]
-    return lag_ms
+    found = []
+    for _ in range(LAG_RUNS):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        found.append(float(json.loads(done.stdout.splitlines()[-1])["lag_p99_ms"]))
+    return min(found)
 
 
 RATIOS = {

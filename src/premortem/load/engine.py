@@ -75,6 +75,7 @@ class Engine(Requests):
             for c in choices
         ]
         self._only = self._choices[0] if len(choices) == 1 else None
+        self._spinning = False
         self._user_number = 0
         self._lag_counts = self.tally.lag.counts
         self._users_max = settings.users_in_flight_max
@@ -159,7 +160,10 @@ class Engine(Requests):
         now = time.perf_counter()
         gap_s = 0.0 if self._short_of_users(now) else due - now
         if gap_s > 0.002:
+            self._spinning = self._settings.spin_s > 0.0
             return self._epoll.poll(min(gap_s - 0.001, POLL_S_MAX), EVENTS_MAX)
+        if self._spinning:
+            gap_s -= self._settings.spin_s
         if gap_s > 0.0:
             select.select((self._epoll,), (), (), gap_s)
         return self._epoll.poll(0, EVENTS_MAX)
@@ -192,6 +196,7 @@ class Engine(Requests):
     # -- users
 
     def _next_arrival(self) -> None:
+        self._spinning = False
         offset_s = next(self._schedule, None)
         self._arrival = float("inf") if offset_s is None else self._start + offset_s
 

@@ -22,8 +22,9 @@ CONNECTING, GREETING, READY = range(3)
 ADDRESSES_MAX = 4
 PROBE_S = 1.0
 """How long an address may take to answer before the next of the name's is tried."""
-RECEIVE_BYTES = 16_384
-"""A page of a site or a TLS record at once; asking for more costs time even if less comes."""
+RECEIVE_BYTES = 4_096
+"""Asked for at once, to begin with: asking for much costs time even if little comes."""
+RECEIVE_BYTES_MAX = 65_536
 WANT_READ = select.EPOLLIN
 WANT_BOTH = select.EPOLLIN | select.EPOLLOUT
 OUR_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS})

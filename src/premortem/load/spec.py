@@ -12,8 +12,9 @@
               {"kind": "replay", "users": [310, 290], "interval_s": 60}],
      "arrivals": "poisson", "seed": 1, "timeout_ms": 1000, "retries": 2, "backoff_ms": 200,
      "refusal_ms": 100, "start_at": null, "ack_file": null, "cpus": null, "keep_alive": true,
-     "connections_max": 0, "users_in_flight_max": 10000, "drain_s": 15, "tls_verify": true,
-     "ca_file": null, "lag_p99_ms_max": 10, "cpu_ratio_max": 0.9, "processes": 1}
+     "connections_max": 0, "users_in_flight_max": 10000, "drain_s": 15, "spin_s": 0.0,
+     "tls_verify": true, "ca_file": null, "lag_p99_ms_max": 10, "cpu_ratio_max": 0.9,
+     "processes": 1}
 """
 
 from __future__ import annotations
@@ -90,6 +91,7 @@ KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "backoff_ms": ("a number of at least 0", _number),
     "refusal_ms": ("a number of at least 0", _number),
     "drain_s": ("a number of at least 0", _number),
+    "spin_s": ("a number of at least 0", _number),
     "lag_p99_ms_max": ("a number of at least 0", _number),
     "cpu_ratio_max": ("a number of at least 0", _number),
     "start_at": ("seconds since the epoch", lambda v: v is None or _number(v)),
@@ -103,7 +105,14 @@ KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     ),
 }
 """What each key holds. ``journey`` and ``pace`` are judged by their own modules."""
-SETTINGS = ("retries", "connections_max", "users_in_flight_max", "drain_s", "body_bytes_max")
+SETTINGS = (
+    "retries",
+    "connections_max",
+    "users_in_flight_max",
+    "drain_s",
+    "body_bytes_max",
+    "spin_s",
+)
 SETTINGS_MS = ("timeout", "backoff", "refusal")
 
 

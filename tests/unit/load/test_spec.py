@@ -28,10 +28,10 @@ def test_every_key_has_its_place() -> None:
             "refusal_ms": 80, "start_at": 5.0, "ack_file": "a", "cpus": [1], "keep_alive": False,
             "connections_max": 3, "users_in_flight_max": 9, "drain_s": 2, "tls_verify": False,
             "ca_file": "c", "lag_p99_ms_max": 7, "cpu_ratio_max": 0.5, "processes": 2, "crowd": 5,
-            "body_bytes_max": 8,
+            "body_bytes_max": 8, "spin_s": 0.001,
         }
     )  # fmt: skip
-    assert plan.settings == Settings(0.5, 1, 0.05, 0.08, False, 3, 9, 2, 8)
+    assert plan.settings == Settings(0.5, 1, 0.05, 0.08, False, 3, 9, 2, 8, 0.001)
     assert (plan.arrivals, plan.seed, plan.start_at, plan.ack_file) == ("even", 4, 5.0, Path("a"))
     assert (plan.cpus, plan.tls_verify, plan.ca_file, plan.crowd) == ((1,), False, "c", 5)
     assert (plan.lag_p99_ms_max, plan.cpu_ratio_max) == (7, 0.5)
