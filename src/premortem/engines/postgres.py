@@ -221,7 +221,7 @@ class Postgres:
         self._server = await self._spawn(argv)
         try:
             return await self._ready(self._server)
-        except BaseException:
+        except BaseException:  # cancelled too: no server stays behind; raised again
             await self.stop("immediate")
             raise
 

@@ -220,7 +220,7 @@ async def connect(address: tuple[str, int], timeout_s: float) -> socket.socket:
     try:
         async with asyncio.timeout(timeout_s):
             await asyncio.get_running_loop().sock_connect(sock, address)
-    except BaseException:
+    except BaseException:  # cancelled too: no socket stays open; raised again
         sock.close()
         raise
     return sock
