@@ -1,0 +1,1 @@
+"""The commands, one file each; :mod:`premortem.app.cli` imports one when it is asked for."""
