@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from premortem.causes._database import pressure
-from premortem.causes._decomposition import components, most_grown
+from premortem.causes._decomposition import Component, components, most_grown
 from premortem.causes._traffic import demand_growth, traffic
 from premortem.causes._users import hurt
 from premortem.causes._verdict import fact, num, verdict
@@ -79,11 +79,22 @@ class DeployOrConfigChange:
             )
         grown = most_grown(parts)
         if grown is not None:
-            part = grown.evidence(history)
-            return verdict(self, "cannot_exclude", f"{part.note}.", part, check=self.check)
+            return self._grown(history, grown)
         top = max(parts, key=lambda c: c.ms)
         because = f"no part of a request has stepped; {top.name} takes most, {num(top.ms)} ms."
         return verdict(self, "ruled_out", because, top.evidence(history), check=self.check)
+
+    def _grown(self, history: History, grown: Component) -> Verdict:
+        """A part of a request grew, and nobody feels it yet."""
+        part, calls = grown.evidence(history), traffic(history)
+        if not calls.risen:
+            return verdict(self, "cannot_exclude", f"{part.note}.", part, check=self.check)
+        change = self._change(history, history.now)
+        because = f"{part.note}, with {num(calls.most or 0)} times the usual traffic."
+        state: State = "ruled_out" if change is None else "suspected"
+        return verdict(
+            self, state, because, part, calls.evidence(history), change, check=self.check
+        )
 
     def _changed(self, history: History, felt: Evidence, change: Evidence) -> Verdict:
         grown = most_grown(components(history))
@@ -124,6 +135,16 @@ SILENT = (
     Example("calm", SITE),
     Example("the seeds' surge: it came with traffic", OPEN_SITE, SURGE_OPEN),
     Example("a surge on a guarded site", SITE, SURGE_PROTECTED),
+    Example(
+        "a surge before anybody feels it: the database's part grew with the traffic",
+        SITE,
+        {
+            "web.requests_per_s": 130.0,
+            "db.transactions_per_s": 390.0,
+            "db.wait.cpu": 9.0,
+            "db.cpu.busy_ratio": 0.97,
+        },
+    ),
 )
 NEAR_MISS = (
     Example("the last release was ten minutes ago", SITE, {
