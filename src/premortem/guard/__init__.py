@@ -3,5 +3,6 @@
 from premortem.guard.asgi import Guard
 from premortem.guard.pools import PoolReader, pool_values
 from premortem.guard.settings import Route, Settings, TrafficClass
+from premortem.guard.wsgi import WsgiGuard
 
-__all__ = ["Guard", "PoolReader", "Route", "Settings", "TrafficClass", "pool_values"]
+__all__ = ["Guard", "PoolReader", "Route", "Settings", "TrafficClass", "WsgiGuard", "pool_values"]

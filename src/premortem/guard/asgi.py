@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from premortem.guard.call import App, Call, Receive, Scope, Send
 from premortem.guard.endpoints import PREFIX, answer
-from premortem.guard.gate import Gate
-from premortem.guard.limit import WINDOW_S, Aimd
-from premortem.guard.observer import Observer, Outcome
-from premortem.guard.queue import Entry, Patience
-from premortem.guard.refusal import Refusal
-from premortem.guard.settings import Settings, change
+from premortem.guard.front import Downstream, Front
+from premortem.guard.observer import Outcome
+from premortem.guard.queue import Entry
+from premortem.guard.settings import Settings
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,19 +45,19 @@ class Guard:
         classify: Callable[[Scope], str | None] | None = None,
     ) -> None:
         self.app = app
-        self.settings = settings
         self._classify = classify
-        self._seen = Observer(pool)
-        self._kinds = {c.name: c.share for c in settings.classes}
-        self._gate = Gate(settings.cap_of_process, self._kinds, Patience())
-        self._limit = float(settings.cap_of_process)
+        self._front = Front(settings, pool, monotonic())
+        self._gate, self._seen = self._front.gate, self._front.seen
         self._loop: asyncio.AbstractEventLoop | None = None
         self._cancelled: type[BaseException] = GeneratorExit  # until there is a loop
         self._tick: asyncio.TimerHandle | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_s = 0.0
-        self._window_ends_s = 0.0
-        self._configure(monotonic())
+
+    @property
+    def settings(self) -> Settings:
+        """What the guard was told last."""
+        return self._front.settings
 
     # -- the three kinds of ASGI scopes
 
@@ -92,7 +90,7 @@ class Guard:
             if entry.state == "waiting":
                 await call.decided(self._gone)
             if entry.state == "refused":
-                await self._refusal.send(scope, send)
+                await self._front.refusal.send(scope, send)
             elif entry.state == "admitted" and not call.gone:
                 await self._serve(call, scope)
         except self._cancelled:
@@ -102,27 +100,18 @@ class Guard:
             self._end(call)
 
     def _entry(self, scope: Scope, now: float) -> Entry:
-        settings = self.settings
-        patience_s = settings.deadline_ms / 1000
         client = scope.get("client")
         who: object = client[0] if client else None
+        patience: bytes | None = None
         for name, value in scope["headers"]:
             if name == CLIENT_HEADER:
                 who = value
             elif name == DEADLINE_HEADER:
-                patience_s = min(patience_s, _patience_s(value))
-        what = (who, scope["method"], scope["path"], scope.get("query_string"))
-        self._seen.asked(what, now)
-        return Entry(self._kind(scope), now, now + patience_s)
-
-    def _kind(self, scope: Scope) -> str:
-        name = self._classify(scope) if self._classify is not None else None
-        if name in self._kinds:
-            return name
-        for route in self.settings.routes:
-            if route.method in ("*", scope["method"]) and scope["path"].startswith(route.prefix):
-                return route.name
-        return self.settings.default_class
+                patience = value
+        front, method, path = self._front, scope["method"], scope["path"]
+        self._seen.asked((who, method, path, scope.get("query_string")), now)
+        named = self._classify(scope) if self._classify is not None else None
+        return Entry(front.kind(named, method, path), now, front.deadline_s(now, patience))
 
     async def _serve(self, call: Call, scope: Scope) -> None:
         self._seen.entered(call.entry, self._gate.in_flight)
@@ -206,73 +195,29 @@ class Guard:
         try:
             self._seen.lagged(now - due, now)
             self._seen.look_at_pool(now)
-            if now >= self._window_ends_s:
-                self._adapt(now)
+            self._act(self._front.adapt(now), now)
         finally:
             self._plan_tick(now)
-
-    def _adapt(self, now: float) -> None:
-        window = self._seen.close_window(now, self.settings.slow_ms, self._gate.in_flight)
-        self._window_ends_s = now + WINDOW_S
-        cap = self.settings.cap_of_process
-        if self.settings.adaptive:
-            self._limit = Aimd(cap, self.settings.floor_ratio).after(self._limit, window)
-        else:
-            self._limit = float(cap)
-        self._act(self._gate.resize(cap, self._limit, now), now)
 
     # -- looking in and turning knobs
 
     def values(self) -> dict[str, float]:
         """All ``web.*`` and, with a pool, ``pool.*`` metrics of the last second."""
-        return {
-            "web.in_flight": float(self._gate.in_flight),
-            "web.in_flight_limit": float(self._gate.limit),
-            "web.queue_length": float(len(self._gate.queue)),
-            **self._seen.values(monotonic()),
-        }
+        return self._front.values(monotonic())
 
     def change(self, wanted: object) -> dict[str, object]:
         """Change settings while the site runs; the answer holds what undoes it.
 
         Raises ``ValueError`` with one line when a setting is unknown, fixed or out of range.
         """
-        self.settings, old = change(self.settings, wanted)
         now = monotonic()
-        self._configure(now)
-        return {"old": old, "new": {name: getattr(self.settings, name) for name in old}}
-
-    def _configure(self, now: float) -> None:
-        settings = self.settings
-        self._refusal = Refusal(settings.retry_after_min_s, settings.retry_after_max_s)
-        patience = Patience(
-            settings.queue_max,
-            settings.queue_timeout_ms / 1000,
-            settings.queue_interval_ms / 1000,
-            settings.queue_standing_timeout_ms / 1000,
-        )
-        self._gate.queue.be_patient(patience)
-        cap = settings.cap_of_process
-        at_cap = self._limit >= self._gate.cap or not settings.adaptive
-        self._limit = float(cap) if at_cap else min(self._limit, float(cap))
-        self._act(self._gate.resize(cap, self._limit, now), now)
+        answer, decided = self._front.change(wanted, now)
+        self._act(decided, now)
+        return answer
 
     def downstream(self) -> Downstream:
         """Put around a call to another service, so that its slowness is not taken for ours."""
         return Downstream(self._seen)
-
-
-class Downstream:
-    """Context manager that times one call to another service."""
-
-    def __init__(self, seen: Observer) -> None:
-        self._seen = seen
-
-    def __enter__(self) -> None:
-        self._seen.called(self, monotonic())
-
-    def __exit__(self, *_: object) -> None:
-        self._seen.returned(self, monotonic())
 
 
 def _outcome(call: Call, admitted: bool) -> Outcome:
@@ -281,8 +226,3 @@ def _outcome(call: Call, admitted: bool) -> Outcome:
     if call.gone or not admitted:
         return "abandoned"
     return "served" if call.finished and 0 < call.status < 500 else "errors"
-
-
-def _patience_s(header: bytes) -> float:
-    """Milliseconds a caller still waits; what is no number above 0 means nothing."""
-    return int(header) / 1000 if header.isdigit() and len(header) < 10 else float("inf")
