@@ -31,6 +31,8 @@ CAPS = (8, 16)
 """For a database with one core. The knee was measured at 4 × cores for reads and 16 × for writes;
 below 8 a core idles between two requests (0.90 to 0.97 busy at 4, 0.98 at 8)."""
 STEP_SHARES = (0.8, 1.0, 1.3, 1.6)
+CALM_SHARES = (0.3, 0.2, 0.1)
+"""Tried in turn when no trial before served its users: well below the knee all are served."""
 CAP_RISE = 1.1
 """A larger cap must bring 10 %: less is noise, and it costs waiting (twice the answer's time)."""
 PLATEAU_SHARE = 2.0
@@ -68,8 +70,9 @@ class TrialResult:
 
     @property
     def untroubled(self) -> bool:
-        """Every user was served: only then do requests ÷ users say how long a journey is."""
-        return self.served == self.users
+        """Nearly every user was served: only then do requests ÷ users say how long a journey is.
+        One in twenty who was not changes that by a twentieth at most."""
+        return self.users > 0 and self.served >= 0.95 * self.users
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ async def calibrate(perform: Perform) -> Calibration:
     """Perform the trials one after the other and conclude.
 
     Raises :class:`CalibrationFailed` when goodput was still rising at the highest rate tried or
-    no trial served every user.
+    no trial, not even a tenth of the knee, served its users.
     """
     done: list[TrialResult] = []
 
@@ -109,6 +112,10 @@ async def calibrate(perform: Perform) -> Calibration:
     cap = choose_cap(trials)
     for share in STEP_SHARES:
         await run(rough * share, cap, 4, "knee")
+    for share in CALM_SHARES:
+        if any(r.untroubled for r in done):
+            break
+        await run(rough * share, cap, 4, "calm")  # a neighbour took the machine meanwhile
     steps = [r for r in done if r.trial.purpose == "knee"]
     per_journey = requests_per_journey(done)
     rps = knee([*steps, next(t for t in trials if t.trial.cap == cap)])
@@ -167,7 +174,7 @@ def remeasured(found: Calibration, later: Sequence[TrialResult]) -> tuple[float,
 
 
 def requests_per_journey(results: Sequence[TrialResult]) -> float:
-    """Mean requests of a journey, from the trials in which every user was served.
+    """Mean requests of a journey, from the trials in which the users were served.
 
     Raises :class:`CalibrationFailed` when there is no such trial.
     """

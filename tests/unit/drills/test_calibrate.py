@@ -1,6 +1,7 @@
 """The calibration against simulated sites whose knee is known."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -46,6 +47,21 @@ async def test_the_knee_is_found_within_a_tenth(knee: float, seed: int) -> None:
 async def test_a_site_without_a_knee_in_reach_is_told() -> None:
     with pytest.raises(CalibrationFailed, match="still rose at 1024 users/s"):
         await calibrate(site(1e6, 8))
+
+
+async def test_a_neighbour_during_the_first_trials_costs_one_more() -> None:
+    calm, tried = site(80.0, 8), []
+
+    async def disturbed(trial: Trial) -> TrialResult:
+        tried.append(trial)
+        result = await calm(trial)
+        if trial.purpose != "calm":
+            return replace(result, served=int(0.9 * result.served))
+        return result
+
+    found = await calibrate(disturbed)
+    assert [t.purpose for t in tried].count("calm") == 1
+    assert found.requests_per_journey == pytest.approx(PER_JOURNEY, rel=0.05)
 
 
 async def test_a_site_that_never_answers_is_told() -> None:
