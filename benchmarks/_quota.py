@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,21 @@ def quota(name: str, share: float, pids: Iterable[int]) -> Iterator[None]:
                 (group / "cgroup.procs").write_text(str(pid))
         yield
     finally:
+        _dissolve(group, root)
+
+
+def _dissolve(group: Path, into: Path, within_s: float = 5.0) -> None:
+    """Servers go on forking while they are moved out, and the kernel lets go of the dead late."""
+    deadline = time.monotonic() + within_s
+    while True:
         for pid in (group / "cgroup.procs").read_text().split():
             with contextlib.suppress(OSError):
-                (root / "cgroup.procs").write_text(pid)
-        group.rmdir()
+                (into / "cgroup.procs").write_text(pid)
+        try:
+            group.rmdir()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return

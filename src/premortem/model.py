@@ -2,20 +2,22 @@
 
 ``Metric → Reading → History → Signal → Verdict → Diagnosis → Event → Incident``.
 
-Everything here is pure: time is an argument, nothing is fetched, nothing imports another
-premortem module. Times are seconds since the Unix epoch (UTC) as ``float``; every metric
-states its unit when it is declared.
+Everything here is pure: time is an argument, nothing is fetched; of ours only the samples of one
+metric (``_track``) are imported. Times are seconds since the Unix epoch (UTC) as ``float``; every
+metric states its unit when it is declared.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal, TypeVar, TypeVarTuple
+
+from premortem._track import Track
 
 __all__ = [
     "TIER_DEPTH",
@@ -43,6 +45,15 @@ Tier = Literal["network", "clients", "web", "pool", "downstream", "database"]
 TIER_DEPTH: Mapping[Tier, int] = MappingProxyType(
     {"network": 0, "clients": 1, "web": 2, "pool": 3, "downstream": 4, "database": 5}
 )
+
+BASELINE_SAMPLES_MIN = 5
+"""Fewer calm samples than this tell nothing about what is usual."""
+
+_UNKNOWN: Any = object()
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+_Staged = tuple[float, list[tuple[Track, float]]]
+"""What one reading brought: when, and each sample with where it belongs."""
 
 State = Literal["confirmed", "suspected", "ruled_out", "cannot_exclude"]
 """What is held of a cause. ``cannot_exclude`` is the honest answer to missing evidence."""
@@ -105,23 +116,7 @@ class Baseline:
     """What a metric was while nothing was wrong."""
 
     median: float
-    spread: float
-    """Median absolute deviation, in the metric's unit."""
     samples: int
-
-    def ratio(self, value: float, floor: float = 1e-9) -> float:
-        """How many times the usual ``value`` is; ``floor`` keeps a quiet metric from exploding."""
-        return value / max(self.median, floor)
-
-
-@dataclass(slots=True)
-class _Track:
-    """The bounded recent past of one metric at one target."""
-
-    recent: deque[tuple[float, float]]
-    staged: deque[tuple[float, float]]
-    calm: deque[float]
-    baseline: Baseline | None = None
 
 
 class History:
@@ -129,7 +124,7 @@ class History:
 
     A sample joins the baseline only after ``quarantine_s`` seconds without trouble, so that an
     outage never becomes the norm it is judged against: ``settle(calm=False)`` throws the staged
-    samples away.
+    samples away. What several causes ask for within a tick is worked out once.
 
     >>> h = History([Metric("db.connections.used", "sessions", "Sessions open.")])
     >>> h.observe(Reading("postgres", "db", 10.0, {"db.connections.used": 97.0}))
@@ -155,10 +150,12 @@ class History:
         self._samples_max = samples_max
         self._quarantine_s = quarantine_s
         self._baseline_samples_max = baseline_samples_max
-        self._tracks: dict[str, dict[str, _Track]] = {}
+        self._tracks: dict[str, dict[str, Track]] = {name: {} for name in self.metrics}
+        self._staged: dict[tuple[str, str], deque[_Staged]] = {}
         self._rows: dict[str, tuple[float, tuple[Mapping[str, object], ...]]] = {}
         self._failures: deque[Failure] = deque(maxlen=failures_max)
         self._heard: dict[tuple[str, str], float] = {}
+        self._known: dict[object, Any] = {}
 
     # -- writing: only the loop and the replay do this
 
@@ -166,6 +163,7 @@ class History:
         """Take one reading in. Values that are not finite or not declared are left out."""
         if not math.isfinite(reading.at):
             return
+        self._known.clear()
         self.now = max(self.now, reading.at)
         if reading.error is not None:
             self._failures.append(
@@ -175,82 +173,84 @@ class History:
             self._heard[reading.source, reading.target] = reading.at
         if reading.rows or reading.error is None:
             self._rows[reading.source] = (reading.at, reading.rows)
-        for name, value in reading.values.items():
-            if name in self.metrics and math.isfinite(value):
-                self._add(name, reading.target, reading.at, float(value))
+        if reading.values:
+            self._take(reading)
 
     def advance(self, now: float) -> None:
         """Let time pass although nothing was read."""
-        self.now = max(self.now, now)
+        if now > self.now:
+            self._known.clear()
+            self.now = now
 
     def settle(self, *, calm: bool) -> None:
         """Tell whether the present is calm: only then does the staged past become baseline."""
-        for tracks in self._tracks.values():
-            for track in tracks.values():
-                if not calm:
-                    track.staged.clear()
-                    continue
-                moved = False
-                while track.staged and track.staged[0][0] <= self.now - self._quarantine_s:
-                    track.calm.append(track.staged.popleft()[1])
-                    moved = True
-                if moved:
-                    track.baseline = None
+        self._known.clear()
+        if not calm:
+            self._staged.clear()
+            return
+        until = self.now - self._quarantine_s
+        for staged in self._staged.values():
+            while staged and staged[0][0] <= until:
+                for track, value in staged.popleft()[1]:
+                    track.mature(value)
 
-    def _add(self, name: str, target: str, at: float, value: float) -> None:
-        track = self._tracks.setdefault(name, {}).get(target)
-        if track is None:
-            track = _Track(
-                deque(maxlen=self._samples_max),
-                deque(maxlen=self._samples_max),
-                deque(maxlen=self._baseline_samples_max),
-            )
-            self._tracks[name][target] = track
-        if track.recent and at <= track.recent[-1][0]:
-            return  # duplicates and samples out of order carry no new information
-        track.recent.append((at, value))
-        track.staged.append((at, value))
+    def _take(self, reading: Reading) -> None:
+        taken = []
+        for name, value in reading.values.items():
+            tracks = self._tracks.get(name)
+            if tracks is None or not math.isfinite(value):
+                continue
+            track = tracks.get(reading.target)
+            if track is None:
+                track = tracks[reading.target] = Track(
+                    self._samples_max, self._baseline_samples_max
+                )
+            if track.add(reading.at, float(value)):
+                taken.append((track, float(value)))
+        if taken:
+            key = reading.source, reading.target
+            staged = self._staged.setdefault(key, deque(maxlen=self._samples_max))
+            staged.append((reading.at, taken))
 
     # -- reading
 
-    def _of(self, metric: str, target: str | None) -> list[_Track]:
-        if metric not in self.metrics:
+    def _of(self, metric: str, target: str | None) -> Iterable[Track]:
+        tracks = self._tracks.get(metric)
+        if tracks is None:
             raise UnknownMetric(metric)
-        tracks = self._tracks.get(metric, {})
-        if target is not None:
-            return [tracks[target]] if target in tracks else []
-        return list(tracks.values())
+        if target is None:
+            return tracks.values()
+        return (tracks[target],) if target in tracks else ()
+
+    def remember(self, look: Callable[[History, *Ts], T], *args: *Ts) -> T:
+        """``look(history, *args)``, worked out once for the present; the arguments are hashable.
+
+        Forgotten as soon as anything is observed, settled, or time passes.
+        """
+        key = (look, args)
+        found = self._known.get(key, _UNKNOWN)
+        if found is _UNKNOWN:
+            found = self._known[key] = look(self, *args)
+        known: T = found
+        return known
 
     def targets(self, metric: str) -> tuple[str, ...]:
         """Which targets have ever reported ``metric``."""
-        if metric not in self.metrics:
+        if metric not in self._tracks:
             raise UnknownMetric(metric)
-        return tuple(self._tracks.get(metric, {}))
+        return tuple(self._tracks[metric])
 
     def value(
         self, metric: str, *, target: str | None = None, max_age_s: float = 5.0
     ) -> float | None:
         """The latest value no older than ``max_age_s``; of several targets, the highest."""
-        fresh = [
-            track.recent[-1][1]
-            for track in self._of(metric, target)
-            if track.recent and track.recent[-1][0] >= self.now - max_age_s
-        ]
+        since = self.now - max_age_s
+        fresh = [t.last for t in self._of(metric, target) if t.last_at >= since]
         return max(fresh) if fresh else None
 
     def window(self, metric: str, over_s: float, *, target: str | None = None) -> Series:
         """The samples of the last ``over_s`` seconds (of the target that reported last)."""
-        tracks = [t for t in self._of(metric, target) if t.recent]
-        if not tracks:
-            return Series((), ())
-        track = max(tracks, key=lambda t: t.recent[-1][0])
-        picked: list[tuple[float, float]] = []
-        for at, value in reversed(track.recent):
-            if at < self.now - over_s:
-                break
-            picked.append((at, value))
-        picked.reverse()
-        return Series(tuple(p[0] for p in picked), tuple(p[1] for p in picked))
+        return self.remember(_window, metric, over_s, target)
 
     def mean(self, metric: str, over_s: float, *, target: str | None = None) -> float | None:
         """Mean of the last ``over_s`` seconds, ``None`` without a sample."""
@@ -259,8 +259,7 @@ class History:
 
     def median(self, metric: str, over_s: float, *, target: str | None = None) -> float | None:
         """Median of the last ``over_s`` seconds, ``None`` without a sample."""
-        values = self.window(metric, over_s, target=target).values
-        return median(values) if values else None
+        return self.remember(_median, metric, over_s, target)
 
     def since(
         self,
@@ -274,37 +273,17 @@ class History:
 
         Looks back ``samples_max`` samples at most.
         """
-        start: float | None = None
-        for track in self._of(metric, target):
-            for at, value in reversed(track.recent):
-                beyond = (above is not None and value > above) or (
-                    below is not None and value < below
-                )
-                if not beyond:
-                    break
-                start = at if start is None else min(start, at)
-        return start
+        starts = [t.run_start(above=above, below=below) for t in self._of(metric, target)]
+        known = [at for at in starts if at is not None]
+        return min(known) if known else None
 
     def baseline(self, metric: str, *, target: str | None = None) -> Baseline | None:
         """What is usual, from calm samples only; ``None`` before there were five of them."""
-        tracks = [t for t in self._of(metric, target) if len(t.calm) >= 5]
-        if not tracks:
-            return None
-        track = max(tracks, key=lambda t: len(t.calm))
-        if track.baseline is None:
-            mid = median(track.calm)
-            track.baseline = Baseline(
-                mid, median(abs(v - mid) for v in track.calm), len(track.calm)
-            )
-        return track.baseline
+        return self.remember(_baseline, metric, target)
 
     def failures(self, source: str | None = None, over_s: float = 10.0) -> tuple[Failure, ...]:
         """What sources failed to see in the last ``over_s`` seconds, oldest first."""
-        return tuple(
-            f
-            for f in self._failures
-            if f.at >= self.now - over_s and (source is None or f.source == source)
-        )
+        return self.remember(_failures, source, over_s)
 
     def rows(self, source: str, max_age_s: float = 5.0) -> tuple[Mapping[str, object], ...]:
         """The details that came with a source's latest reading (sessions, blockers, queries)."""
@@ -315,6 +294,38 @@ class History:
         """Seconds since the source last read without an error; ``None`` if it never did."""
         heard = self._heard.get((source, target))
         return None if heard is None else self.now - heard
+
+
+# What History works out once for the present; its methods of the same names say what each is.
+
+
+def _window(history: History, metric: str, over_s: float, target: str | None) -> Series:
+    latest: Track | None = None
+    for track in history._of(metric, target):
+        if latest is None or track.last_at > latest.last_at:
+            latest = track
+    return Series((), ()) if latest is None else Series(*latest.window(history.now - over_s))
+
+
+def _median(history: History, metric: str, over_s: float, target: str | None) -> float | None:
+    values = history.window(metric, over_s, target=target).values
+    return median(values) if values else None
+
+
+def _baseline(history: History, metric: str, target: str | None) -> Baseline | None:
+    best, most = math.nan, 0
+    for track in history._of(metric, target):
+        samples, middle = track.calm()
+        if samples > most:
+            best, most = middle, samples
+    return Baseline(best, most) if most >= BASELINE_SAMPLES_MIN else None
+
+
+def _failures(history: History, source: str | None, over_s: float) -> tuple[Failure, ...]:
+    since = history.now - over_s
+    return tuple(
+        f for f in history._failures if f.at >= since and (source is None or f.source == source)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ import inspect
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from copy import copy
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +28,7 @@ from premortem.pipeline import Pipeline
 MODULES = modules("premortem.causes")
 KINDS = ("FIRES", "SILENT", "NEAR_MISS")
 ALL = [e for m in MODULES.values() for k in KINDS for e in getattr(m, k)]
+WORLDS = [replace(e, world="") for e in ALL]
 METRICS = metrics_of(ALL)
 NAMES = sorted(MODULES)
 REMEDIES = {
@@ -37,6 +39,10 @@ REMEDIES = {
     "cancel_query",
     "add_web_workers",
     "failover",
+    "hold_clients",
+    "isolate_server",
+    "restore_consensus",
+    "restore_replica",
     "rollback",
 }
 
@@ -57,12 +63,21 @@ def cause(name: str) -> Any:
 def _played(index: int) -> tuple[Diagnosis, ...]:
     causes = [cause(name) for name in NAMES]
     pipeline = Pipeline(History(METRICS), standard(), causes)
-    return tuple(pipeline.step(now, readings) for now, readings in ALL[index].readings())
+    return tuple(pipeline.step(now, readings) for now, readings in WORLDS[index].readings())
 
 
 def play(example: Example) -> tuple[Diagnosis, ...]:
-    """The whole pipeline over an example: one diagnosis a second."""
-    return _played(next(i for i, known in enumerate(ALL) if known is example))
+    """The whole pipeline over an example: one diagnosis a second. Many causes share a world."""
+    nameless = replace(example, world="")
+    return _played(next(i for i, known in enumerate(WORLDS) if known == nameless))
+
+
+def blind(history: History, metric: str) -> History:
+    """The same past as if ``metric`` and those whose names begin like it had never been read."""
+    seen = copy(history)
+    seen._tracks = {n: {} if n.startswith(metric) else t for n, t in history._tracks.items()}
+    seen._known = {}
+    return seen
 
 
 def judged(name: str, example: Example, seed: int = 1) -> list[Verdict]:
@@ -124,8 +139,7 @@ def test_it_is_confirmed_in_its_own_world(name: str, example: Example) -> None:
 def test_it_is_never_confirmed_in_another_world(name: str, example: Example) -> None:
     index = NAMES.index(name)
     assert "confirmed" not in {d.ledger[index].state for d in play(example)}
-    for seed in (2, 3):
-        assert "confirmed" not in {v.state for v in judged(name, example, seed)}
+    assert "confirmed" not in {v.state for v in judged(name, example, seed=2)}
 
 
 @pytest.mark.parametrize(("name", "example"), examples("FIRES"))
@@ -141,14 +155,13 @@ def test_the_deepest_confirmed_cause_is_the_examples_own_or_deeper(
 @pytest.mark.parametrize(("name", "example"), examples("FIRES"))
 def test_a_missing_metric_never_rules_the_true_cause_out(name: str, example: Example) -> None:
     told = [m for m in example.trouble if example.trouble[m] != example.calm.get(m)]
-    for metric in {*told, *cause(name).deciding}:
-        history = History(METRICS)
-        part = cause(name)
-        for second, (_, readings) in enumerate(example.without(metric).readings()):
-            for reading in readings:
-                history.observe(reading)
-            history.settle(calm=second < example.calm_s)
-        assert part.judge(history).state != "ruled_out", metric
+    history, part = History(METRICS), cause(name)
+    for second, (_, readings) in enumerate(example.readings()):
+        for reading in readings:
+            history.observe(reading)
+        history.settle(calm=second < example.calm_s)
+    for metric in {*told, *part.deciding}:
+        assert part.judge(blind(history, metric)).state != "ruled_out", metric
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -158,11 +171,11 @@ def test_nothing_read_means_cannot_exclude(name: str) -> None:
     assert verdict.because and verdict.check
 
 
-def test_every_verdict_says_why_and_what_to_check() -> None:
-    for example in ALL:
-        for verdict in play(example)[-1].ledger:
-            assert verdict.because.endswith(".") and verdict.check
-            assert verdict.state == "cannot_exclude" or verdict.evidence
+@pytest.mark.parametrize(("name", "example"), [e for kind in KINDS for e in examples(kind)])
+def test_every_verdict_says_why_and_what_to_check(name: str, example: Example) -> None:
+    for verdict in play(example)[-1].ledger:
+        assert verdict.because.endswith(".") and verdict.check
+        assert verdict.state == "cannot_exclude" or verdict.evidence
 
 
 def test_only_declared_metrics_are_read() -> None:
@@ -174,8 +187,9 @@ def test_only_declared_metrics_are_read() -> None:
 
 def test_the_page_is_made_from_the_docstrings() -> None:
     page = Path(__file__).parents[2] / "docs" / "causes.md"
-    assert page.read_text() == render(), "python -m premortem.causes._page > docs/causes.md"
-    assert all(f"## {name}\n" in render() for name in NAMES)
+    made = render()
+    assert page.read_text() == made, "python -m premortem.causes._page > docs/causes.md"
+    assert all(f"## {name}\n" in made for name in NAMES)
 
 
 _VALUES = st.one_of(
@@ -235,4 +249,4 @@ def test_without_its_deciding_metrics_a_calm_site_does_not_rule_it_out(name: str
 
 def test_modules_are_what_the_files_say() -> None:
     assert all(isinstance(module, ModuleType) for module in MODULES.values())
-    assert len(NAMES) == 20
+    assert len(NAMES) == 24

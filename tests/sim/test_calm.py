@@ -15,10 +15,10 @@ import pytest
 
 from premortem.causes._worlds import OPEN_SITE, SITE
 from premortem.detectors._standard import standard
-from premortem.examples import Example, metrics_of
 from premortem.model import Diagnosis, History, Reading
 from premortem.parts import parts
 from premortem.pipeline import Pipeline
+from premortem.sources._declared import declared_metrics
 
 WORK_S = 0.012
 """CPU one request costs the database (measured on the trial site)."""
@@ -128,9 +128,8 @@ class Site:
 
 def play(site: Site, rate: Callable[[float], float], seconds: int) -> Iterator[Diagnosis]:
     """Run the site under the pipeline; one diagnosis a second."""
-    worlds = (Example("guarded", SITE), Example("open", OPEN_SITE))
     causes = [part() for part in parts("premortem.causes").values()]
-    pipeline = Pipeline(History(metrics_of(worlds)), standard(), causes)
+    pipeline = Pipeline(History(declared_metrics()), standard(), causes)
     for second in range(seconds):
         site.run(float(second), rate)
         now = 1e6 + second + 1

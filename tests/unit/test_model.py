@@ -120,3 +120,51 @@ def test_a_tier_is_ruled_out_only_when_all_its_causes_are() -> None:
         Verdict("accept_queue_overflow", "web", "cannot_exclude", ""),
     )
     assert Diagnosis(0.0, ledger).ruled_out_tiers() == ("network",)
+
+
+def test_what_many_ask_for_is_worked_out_once_until_anything_changes() -> None:
+    h = history()
+    feed(h, [1.0, 2.0])
+    asked: list[float] = []
+
+    def look(past: History, over_s: float) -> float:
+        asked.append(over_s)
+        return past.now
+
+    assert (h.remember(look, 5.0), h.remember(look, 5.0), h.remember(look, 9.0)) == (1.0, 1.0, 1.0)
+    assert asked == [5.0, 9.0]
+    h.advance(1.0)  # no time has passed
+    h.remember(look, 5.0)
+    assert asked == [5.0, 9.0]
+    for change in (
+        lambda: h.advance(3.0),
+        lambda: feed(h, [3.0], start=2.0),
+        lambda: h.settle(calm=True),
+    ):
+        change()
+        asked.clear()
+        h.remember(look, 5.0)
+        assert asked == [5.0]
+
+
+def test_a_level_is_never_older_than_what_was_read() -> None:
+    """Remembered answers do not outlive a reading."""
+    h = history()
+    feed(h, [1.0])
+    assert h.median(USED.name, 5.0) == 1.0
+    feed(h, [9.0], start=1.0)
+    assert h.median(USED.name, 5.0) == 5.0
+    assert h.window(USED.name, 5.0).values == (1.0, 9.0)
+
+
+def test_of_several_targets_the_best_known_gives_the_baseline() -> None:
+    h = history(quarantine_s=0.0)
+    for second in range(9):
+        feed(h, [3.0], start=second, target="a")
+        if second > 3:
+            feed(h, [7.0], start=second, target="b")
+        h.settle(calm=True)
+    usual = h.baseline(USED.name)
+    assert usual is not None and (usual.median, usual.samples) == (3.0, 9)
+    of_b = h.baseline(USED.name, target="b")
+    assert of_b is not None and of_b.median == 7.0

@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from urllib.parse import urlsplit
 
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
-from premortem.app.config import BadConfig
+from premortem.app.config import BadConfig, Config, SiteConfig, read_secret
+from premortem.app.here import has_address, pids_of, postmaster_of
 from premortem.detectors._standard import standard
 from premortem.model import History
 from premortem.parts import parts
 from premortem.pipeline import Cause, Pipeline
 from premortem.remedies._hands import Remedy
+from premortem.remedies.policy import Policy
 from premortem.sources._contract import Source
 from premortem.sources._declared import declared_metrics
+from premortem.sources.etcd import Etcd
 from premortem.sources.guard import Guard
+from premortem.sources.haproxy import Haproxy
 from premortem.sources.host import Host
 from premortem.sources.http_probe import HttpProbe
+from premortem.sources.patroni import Patroni
+from premortem.sources.pgbouncer import Pgbouncer
 from premortem.sources.pool import Pool
 from premortem.sources.postgres import Postgres
+from premortem.sources.prometheus import Prometheus
 from premortem.sources.tcp import Tcp
 
-__all__ = ["causes", "new_pipeline", "remedies", "site_sources"]
+__all__ = [
+    "SiteSettings",
+    "causes",
+    "configured_sources",
+    "new_pipeline",
+    "remedies",
+    "settings_of",
+    "site_sources",
+]
 
 
 def causes(settings: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Cause, ...]:
@@ -38,10 +54,9 @@ def causes(settings: Mapping[str, Mapping[str, float]] | None = None) -> tuple[C
 
 def _with(name: str, made: type, values: Mapping[str, float]) -> Cause:
     allowed = {f.name for f in fields(made)}
-    for field in values:
-        if field not in allowed:
-            there = ", ".join(sorted(allowed))
-            raise BadConfig(f"[causes.{name}] {field}: no such threshold; there are: {there}")
+    for wrong in values.keys() - allowed:
+        there = ", ".join(sorted(allowed))
+        raise BadConfig(f"[causes.{name}] {wrong}: no such threshold; there are: {there}")
     cause: Cause = made(**values)
     return cause
 
@@ -65,12 +80,13 @@ def site_sources(
     db_cores: int | None = None,
     db_pid: Callable[[], int | None] | None = None,
     web_pids: Callable[[], Sequence[int]] = tuple,
+    data_folder: str = "/",
+    host: bool = True,
 ) -> list[Source]:
     """The sources that can be had with what is known of a site."""
-    found: list[Source] = [
-        Host(web_pids=web_pids, db_pid=db_pid),
-        Tcp(site=url_address(url), database=dsn_address(dsn)),
-    ]
+    found: list[Source] = [Tcp(site=url_address(url), database=dsn_address(dsn))]
+    if host:
+        found.append(Host(web_pids=web_pids, db_pid=db_pid, data_folder=data_folder))
     if url is not None:
         found.append(HttpProbe(url=url))
     if dsn is not None:
@@ -79,6 +95,95 @@ def site_sources(
         found.append(Guard(url=guard_url, token=guard_token))
         found.append(Pool(url=guard_url, token=guard_token))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSettings:
+    """All that makes the watch of one site what it is: equal settings, same watch."""
+
+    name: str
+    site: SiteConfig
+    policy: Policy
+    thresholds: Mapping[str, Mapping[str, float]]
+    dsn: str | None = field(default=None, repr=False)
+    guard_token: str = field(default="", repr=False)
+    pooler_dsn: str | None = field(default=None, repr=False)
+
+    @property
+    def guard_url(self) -> str | None:
+        """Where the guard is; ``None`` when nothing says that there is one."""
+        guard = self.site.guard
+        return guard.url or (self.site.url if guard.cap or self.guard_token else None)
+
+    @property
+    def here(self) -> bool:
+        """Whether this machine's own figures are the site's."""
+        if self.site.host is not None:
+            return self.site.host
+        if self.site.web_process or self.site.db_folder:
+            return True
+        addresses = (url_address(self.site.url), dsn_address(self.dsn))
+        socket = self.dsn is not None and addresses[1] is None
+        return socket or any(has_address(a[0]) for a in addresses if a is not None)
+
+
+def settings_of(config: Config, name: str) -> SiteSettings:
+    """The settings of one configured site, its secrets read from their files.
+
+    Raises :class:`BadConfig` with one line for anything that could not be watched.
+    """
+    site = config.site[name]
+    token = read_secret(site.guard.token_file) if site.guard.token_file else ""
+    settings = SiteSettings(
+        name,
+        site,
+        config.policy.policy(),
+        config.causes,
+        site.connection_string(),
+        token,
+        site.pgbouncer.connection_string(),
+    )
+    try:
+        found = configured_sources(settings)
+    except (ValueError, ProgrammingError) as error:
+        raise BadConfig(f"[site.{name}]: {str(error).strip()}") from None
+    if not (site.url or settings.dsn or len(found) > settings.here + 1):
+        raise BadConfig(f"[site.{name}]: nothing to watch; give it a url, a dsn or both")
+    return settings
+
+
+def configured_sources(settings: SiteSettings) -> list[Source]:
+    """Every source of a configured site. Raises ``ValueError`` for an address that is none."""
+    site = settings.site
+    folder, process = site.db_folder, site.web_process
+    found = site_sources(
+        url=site.url,
+        dsn=settings.dsn,
+        guard_url=settings.guard_url,
+        guard_token=settings.guard_token,
+        db_cores=site.db_cores,
+        db_pid=None if folder is None else lambda: postmaster_of(folder),
+        web_pids=tuple if process is None else pids_of(process),
+        data_folder="/" if folder is None else str(folder),
+        host=settings.here,
+    )
+    if site.patroni.members():
+        found.append(Patroni(urls=site.patroni.members()))
+    if site.etcd.members():
+        found.append(Etcd(urls=site.etcd.members()))
+    if settings.pooler_dsn is not None:
+        found.append(Pgbouncer(dsn=settings.pooler_dsn))
+    found += [Haproxy(url=h.url, proxy=h.proxy, database=h.database) for h in site.haproxy]
+    found += [Prometheus(url=p.url, mapping=_declared(p.mapping)) for p in site.prometheus]
+    return found
+
+
+def _declared(mapping: Mapping[str, str] | str) -> Mapping[str, str] | str:
+    known = {m.name for m in declared_metrics()}
+    for metric in () if isinstance(mapping, str) else mapping:
+        if metric not in known:
+            raise ValueError(f"prometheus.mapping: no metric {metric!r}; see docs/metrics.md")
+    return mapping
 
 
 def url_address(url: str | None) -> tuple[str, int] | None:

@@ -14,7 +14,10 @@ from cyclopts import App, CycloptsError
 from premortem import __version__
 from premortem.app.commands._base import BAD_INPUT, CANNOT_REACH, FINE, INTERRUPTED, Usage
 from premortem.app.commands.diagnose import diagnose
+from premortem.app.commands.doctor import doctor
 from premortem.app.commands.drill import app as drill
+from premortem.app.commands.load import app as load
+from premortem.app.commands.watch import watch
 from premortem.app.plan import BadPlan, plan
 
 __all__ = ["app", "main"]
@@ -25,12 +28,16 @@ app = App(
     version=__version__,
     version_flags=["--version"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 
 # These import little: what they need to run they import when they run.
 app.command(diagnose)
+app.command(doctor)
 app.command(drill)
+app.command(load)
 app.command(plan)
+app.command(watch)
 # Imported when it is asked for.
 app.command(
     "premortem.cluster.cli:app",

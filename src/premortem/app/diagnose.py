@@ -11,11 +11,11 @@ from typing import Any, TextIO
 
 from premortem.app.assemble import new_pipeline, site_sources
 from premortem.app.loop import Watch
-from premortem.model import Diagnosis, Event, Verdict
+from premortem.model import Diagnosis, Event, Reading, Verdict
 from premortem.pipeline import Pipeline, Tick, changes
 from premortem.recording import BadRecording, by_tick, parse
 
-__all__ = ["Target", "live_ticks", "read_recording", "replay", "summary"]
+__all__ = ["Target", "live_ticks", "read_recording", "replay", "replay_readings", "summary"]
 
 
 def read_recording(path: Path) -> TextIO:
@@ -28,8 +28,13 @@ def read_recording(path: Path) -> TextIO:
 
 def replay(lines: Iterable[str], pipeline: Pipeline) -> Iterator[Tick]:
     """Run a recording through the pipeline, tick by tick, as if it were live."""
+    return replay_readings(parse(lines), pipeline)
+
+
+def replay_readings(found: Iterable[Reading], pipeline: Pipeline) -> Iterator[Tick]:
+    """The same for readings from elsewhere, oldest first."""
     before: Diagnosis | None = None
-    for now, readings in by_tick(parse(lines)):
+    for now, readings in by_tick(found):
         diagnosis = pipeline.step(now, readings)
         yield Tick(now, tuple(readings), diagnosis, tuple(changes(before, diagnosis)))
         before = diagnosis

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -12,59 +12,19 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from premortem.app.ledger_view import ledger_table
+from premortem.app.sparks import sparkline
 from premortem.drills.calibrate import TrialResult
 from premortem.drills.play import Progress
 from premortem.drills.report import side_by_side
-from premortem.model import Diagnosis, Event
+from premortem.model import Event
 
-__all__ = ["DrillView", "ledger_table", "side_by_side_table"]
+__all__ = ["DrillView", "side_by_side_table"]
 
-STATE_STYLE = {
-    "confirmed": "bold red",
-    "suspected": "yellow",
-    "ruled_out": "green",
-    "cannot_exclude": "dim",
-}
-STATE_MARK = {"confirmed": "✗", "suspected": "?", "ruled_out": "✓", "cannot_exclude": "·"}
-SPARKS = "▁▂▃▄▅▆▇█"
 TITLES = {
     "as_it_happened": "run A: as it happened (nobody looks at the ledger)",
     "protected": "run B: with premortem",
 }
-
-
-def sparkline(values: Sequence[float], width: int) -> str:
-    """The last ``width`` values as bars, scaled to the highest.
-
-    >>> sparkline([0, 1, 2, 4], 4)
-    '▁▃▅█'
-    """
-    shown = list(values)[-width:]
-    top = max(shown, default=0) or 1
-    return "".join(SPARKS[min(7, int(v / top * 7 + 0.5))] for v in shown)
-
-
-def ledger_table(diagnosis: Diagnosis | None, *, width: int = 100, brief: bool = False) -> Table:
-    """The hypotheses and what is held of each; ``brief`` hides what cannot be excluded."""
-    table = Table(box=None, padding=(0, 1), show_header=False, expand=True)
-    table.add_column(no_wrap=True, width=2)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="ellipsis", no_wrap=True, ratio=1)
-    order = {"confirmed": 0, "suspected": 1, "ruled_out": 2, "cannot_exclude": 3}
-    for v in sorted(diagnosis.ledger if diagnosis else (), key=lambda v: order[v.state]):
-        if brief and v.state == "cannot_exclude":
-            continue
-        style = STATE_STYLE[v.state]
-        named = diagnosis is not None and diagnosis.cause == v.cause
-        name = Text(v.cause + (" ◀ named" if named else ""), style=style)
-        table.add_row(
-            Text(STATE_MARK[v.state], style=style),
-            name,
-            Text(v.state.replace("_", " "), style=style),
-            v.because,
-        )
-    return table
 
 
 class DrillView:

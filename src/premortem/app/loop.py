@@ -2,7 +2,8 @@
 
 Every source runs in a task of its own, so that one that hangs delays nobody; a tick a second takes
 whatever has arrived. This is also the only place where an unexpected exception is caught: a bug
-in one source must not blind the others, and becomes a Reading with its error.
+in one source must not blind the others, and becomes a Reading with its error (``shelter.py`` does
+the same for causes, detectors and whole watches).
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from premortem.app.shelter import Shelter
 from premortem.model import Action, Diagnosis, Event, History, Reading
 from premortem.pipeline import Pipeline, Tick, changes
 from premortem.remedies._hands import Hands, Remedy, RemedyFailed
 from premortem.remedies.policy import Policy, Proposal, decide
-from premortem.sources._contract import Source
+from premortem.sources._contract import READ_BOUND_S, Source
 
-__all__ = ["Watch", "wall_clock"]
+__all__ = ["Held", "Watch", "wall_clock"]
 
 TICK_S = 1.0
 """Saturation shows at one second; averages over minutes hide it (reference: causes, traps)."""
@@ -39,11 +42,28 @@ EFFECT_METRICS = (
 RESOLVED_AFTER_S = 5.0
 """Quiet for this long before an incident is called resolved: shorter would flap."""
 
+GIVE_UP_S = 4 * READ_BOUND_S
+"""A read that breaks its promise to return is ended, so that it can be tried again."""
+
+HOLD_EVERY_S = 10.0
+"""A connection for acting that broke is opened again before it is needed, not by storm."""
+
+CLOSE_WITHIN_S = 3.0
+"""Connections to a frozen server cannot be closed politely."""
+
 
 def wall_clock() -> Callable[[], float]:
     """Seconds since the epoch that never step back: anchored once, then monotonic."""
     anchor = time.time() - time.monotonic()
     return lambda: anchor + time.monotonic()
+
+
+class Held(Protocol):
+    """A connection that is kept ready."""
+
+    async def hold(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -55,7 +75,13 @@ class Watch:
     policy: Policy = field(default_factory=Policy)
     remedies: Mapping[str, Remedy] = field(default_factory=dict)
     hands: Hands = field(default_factory=Hands)
+    held: Sequence[Held] = ()
+    """Connections for acting: opened at the start, closed at the end."""
     clock: Callable[[], float] = field(default_factory=wall_clock)
+    step_s: float = 0.0
+    """What the latest step of the pipeline took."""
+    shelter: Shelter = field(default_factory=Shelter)
+    _told_bugs: set[str] = field(default_factory=set)
     _arrived: deque[Reading] = field(default_factory=lambda: deque(maxlen=10_000))
     _pending: deque[Event] = field(default_factory=lambda: deque(maxlen=1_000))
     _done: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=100))
@@ -69,8 +95,11 @@ class Watch:
         Closing the generator stops the sources and closes their connections.
         """
         before: Diagnosis | None = None
+        self.pipeline = self.shelter.over(self.pipeline)
         for source in self.sources:
             self._spawn(self._read_forever(source))
+        for connection in self.held:
+            self._spawn(self._hold_forever(connection))
         try:
             at = self.clock()
             while until is None or at < until:
@@ -88,8 +117,11 @@ class Watch:
     def _step(self, now: float, before: Diagnosis | None) -> Tick:
         readings = tuple(self._arrived)
         self._arrived.clear()
+        begun = time.perf_counter()
         diagnosis = self.pipeline.step(now, readings)
+        self.step_s = time.perf_counter() - begun
         events = changes(before, diagnosis)
+        self._tell_bugs()
         self._consider(diagnosis)
         events += self._resolution(diagnosis)
         events = [*self._pending, *events]
@@ -101,13 +133,28 @@ class Watch:
         while True:
             now = self.clock()
             try:
-                reading = await source.read(now)
+                async with asyncio.timeout(GIVE_UP_S):
+                    reading = await source.read(now)
+            except TimeoutError:
+                text = f"no answer within {GIVE_UP_S:g} s"
+                reading = Reading(source.name, source.target, now, error=text)
             except Exception as error:  # noqa: BLE001 - see the module's first paragraph
                 text = f"{type(error).__name__} in {source.name}: {error}"
                 reading = Reading(source.name, source.target, now, error=text)
             self._arrived.append(reading)
             due = max(due + source.interval_s, self.clock() - source.interval_s)
             await asyncio.sleep(max(0.0, due - self.clock()))
+
+    async def _hold_forever(self, connection: Held) -> None:
+        while True:
+            await connection.hold()
+            await asyncio.sleep(HOLD_EVERY_S)
+
+    def _tell_bugs(self) -> None:
+        for name, text in self.shelter.bugs.items():
+            if name not in self._told_bugs:
+                self._told_bugs.add(name)
+                self._say("note", f"bug in {name}, it is left out: {text}", bug=name)
 
     # -- acting
 
@@ -187,7 +234,13 @@ class Watch:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(s.close() for s in self.sources), return_exceptions=True)
+        kept: tuple[Source | Held, ...] = (*self.sources, *self.held)
+        closing = [asyncio.ensure_future(k.close()) for k in kept]
+        if closing:
+            _, late = await asyncio.wait(closing, timeout=CLOSE_WITHIN_S)
+            for task in late:
+                task.cancel()
+        await asyncio.gather(*closing, return_exceptions=True)
 
 
 def _snapshot(history: History) -> dict[str, float]:

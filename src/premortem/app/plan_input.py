@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import sqlite3
 import tomllib
 import zlib
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,8 @@ from premortem.capacity.growth import Seasonal
 from premortem.capacity.inputs import public_holidays
 from premortem.capacity.tables import CHARACTERS_MAX, STEP_MIN_S
 from premortem.capacity.whatif import parse_event
-from premortem.store import RETENTION, Store, StoreError
+from premortem.model import Series
+from premortem.store import RETENTION, Store
 
 __all__ = [
     "calendar_of",
@@ -63,18 +63,32 @@ def _opened(path: Path) -> IO[str]:
 
 
 def demand_from_store(path: Path, site: str, metric: str, now: float) -> Demand:
-    """What a site was asked, as far back as the store keeps it, in steps of ten minutes."""
+    """What a site was asked, as far back as the history keeps it, in steps of ten minutes.
+
+    ``path`` is premortem's own store, or the address of a fleet's history.
+    """
+    start = now - RETENTION[-1].keep_s
+    if (url := _address(path)) is not None:
+        from premortem.app.promql import Promql  # noqa: PLC0415 - only where it is asked for
+
+        series = Promql(url).series(site, metric, start, now, STEP_MIN_S)
+        return _in_steps(series, f"--history {url}", site, metric)
     if not path.is_file():  # opening would create it
         raise ValueError(f"--history {path}: no such file")
-    with Store.open(path) as store:
-        try:
-            series = store.series(site, metric, now - RETENTION[-1].keep_s, now)
-        except sqlite3.Error as error:
-            raise StoreError(f"history {path}: {error}") from None
+    with Store.open(path, read_only=True) as store:  # both metrics are rates: servers add up
+        series = store.series(site, metric, start, now, across="sum", step_s=int(STEP_MIN_S))
+    return _in_steps(series, f"--history {path}", site, metric)
+
+
+def _address(path: Path) -> str | None:
+    """The URL a path was typed as (a path makes one slash of two), ``None`` for a file."""
+    scheme, colon, rest = str(path).partition(":/")
+    return f"{scheme}://{rest}" if colon and scheme in ("http", "https") else None
+
+
+def _in_steps(series: Series, where: str, site: str, metric: str) -> Demand:
     if not series.at:
-        raise ValueError(
-            f"--history {path}: holds no {metric} of site {site!r}; check --site and --metric"
-        )
+        raise ValueError(f"{where}: holds no {metric} of site {site!r}; check --site and --metric")
     at, values = np.array(series.at), np.array(series.values)
     start = float(at[0] // STEP_MIN_S * STEP_MIN_S)
     index = ((at - start) // STEP_MIN_S).astype(np.int64)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from premortem.causes._users import hurt
-from premortem.causes._verdict import fact, held, level, num, percent
+from premortem.causes._verdict import fact, held, level, num, once, percent
 from premortem.model import Evidence, History
 
 __all__ = ["Pressure", "idle", "pressure"]
@@ -24,6 +24,7 @@ CROWD_S = 20.0
 """A drowned site is judged over this long: it alternates between floods and gaps."""
 CROWD_OVER_CORES = 5.0
 """Mean sessions a core over 20 s; at 70 % load it is 2.3 with a deviation of 0.7."""
+_WAITS = ("db.wait.lock", "db.wait.io", "db.wait.lwlock", "db.wait.other")
 SPREADS = 5.0
 """Without CPU figures: cores + 5 * sqrt(cores) in the median; random arrivals stay below it."""
 
@@ -53,6 +54,7 @@ class Pressure:
         return f"{num(self.sessions)} sessions want CPU on {num(self.cores)} core(s){busy}"
 
 
+@once
 def pressure(history: History) -> Pressure:
     """The database's CPU pressure over the last seconds."""
     sessions, cores = level(history, "db.wait.cpu"), history.value("db.cores", max_age_s=60.0)
@@ -93,12 +95,12 @@ def _full_and_felt(history: History, cores: float) -> bool:
 
 
 def idle(history: History) -> bool | None:
-    """Whether the database plainly has room: neither CPU nor I/O nor locks hold its sessions.
+    """Whether the database plainly has room: nothing inside it holds its sessions.
 
     ``None`` where CPU pressure is not measured; a class that is not measured counts as no wait.
     """
     load = pressure(history)
     if load.sessions is None or load.cores is None:
         return None
-    waits = sum(level(history, m) or 0.0 for m in ("db.wait.lock", "db.wait.io", "db.wait.wal"))
+    waits = sum(level(history, metric) or 0.0 for metric in _WAITS)
     return not load.saturated and load.sessions <= max(load.cores, 1.0) and waits < 1.0

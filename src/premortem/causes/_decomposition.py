@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from premortem.causes._verdict import SLOW_S, fact, level, num, usual
+from premortem.causes._verdict import SLOW_S, fact, level, num, once, usual
 from premortem.model import TIER_DEPTH, Evidence, History, Tier
 
 __all__ = ["Component", "components", "most_grown"]
@@ -62,6 +62,7 @@ class Component:
         return fact(history, self.metric, value, usual(history, self.metric) or 0.0, note)
 
 
+@once
 def components(history: History) -> tuple[Component, ...]:
     """Every part that is measured, shallow first."""
     found = [

@@ -6,10 +6,19 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from premortem.causes._verdict import fact, growth, level, num, rise, usual
+from premortem.causes._verdict import fact, growth, level, num, once, percent, rise, usual
 from premortem.model import Evidence, History
 
-__all__ = ["FLAT", "Traffic", "demand_growth", "traffic", "unique_growth"]
+__all__ = [
+    "FLAT",
+    "Traffic",
+    "demand_growth",
+    "lost_cache",
+    "made_above",
+    "repeats",
+    "traffic",
+    "unique_growth",
+]
 
 FLAT = 1.3
 """Below this growth traffic counts as flat: median of four Poisson samples at 30/s is +-15 %."""
@@ -19,6 +28,8 @@ PEAK_SIGMAS = 4.0
 """The highest of ninety means of Poisson counts stays below three of its deviations."""
 OPENED_USUAL_MIN_PER_S = 2.0
 """New sessions count as traffic only where the site opens one a request anyway."""
+BUSY_USUAL_MIN = 0.05
+"""Below 5 % the clock's ticks of 10 ms and background work are most of what is counted."""
 _OFFERED = ("web.requests_per_s",)
 _DONE = ("db.transactions_per_s", "db.statements.calls_per_s")
 
@@ -67,6 +78,7 @@ class Traffic:
         return fact(history, self.metric, now, usual(history, self.metric) or 0.0, note)
 
 
+@once
 def traffic(history: History) -> Traffic:
     """Growth of arrivals and completions against what is usual."""
     done = list(_DONE)
@@ -101,9 +113,14 @@ def demand_growth(history: History) -> float | None:
 
     ``None`` unless CPU and transactions and their usual values are measured.
     """
-    busy = growth(history, "db.cpu.busy_ratio", floor=0.02)
+    busy = growth(history, "db.cpu.busy_ratio", floor=BUSY_USUAL_MIN)
     done = growth(history, "db.transactions_per_s", floor=0.5)
-    return None if busy is None or done is None else busy / max(done, 0.05)
+    before = usual(history, "db.transactions_per_s")
+    last = history.value("db.transactions_per_s")
+    if busy is None or done is None or before is None or last is None:
+        return None
+    # While a rise is fresh the median of the transactions lags behind: believe their last sample.
+    return busy / max(done, last / max(before, 0.5), 0.05)
 
 
 def unique_growth(history: History) -> float | None:
@@ -114,3 +131,34 @@ def unique_growth(history: History) -> float | None:
         return None
     usual_repeats = usual(history, "web.repeat_ratio") or 0.0
     return offered * (1 - min(repeats, 1.0)) / max(before * (1 - min(usual_repeats, 1.0)), 0.5)
+
+
+def repeats(history: History, share_min: float = 0.3) -> Evidence | None:
+    """The requests are clients' repeats: as many unique ones come as usual."""
+    share, unique = level(history, "web.repeat_ratio"), unique_growth(history)
+    if share is None or unique is None or share < share_min or unique >= FLAT:
+        return None
+    note = (
+        f"{percent(share)} of the requests are repeats and unique requests are "
+        f"{num(unique)} times the usual: retries fill the database"
+    )
+    return fact(history, "web.repeat_ratio", share, share_min, note)
+
+
+def lost_cache(history: History, times_min: float = 3.0) -> Evidence | None:
+    """Each request asks the database several times as often as usual."""
+    asked = growth(history, "web.requests_per_s", floor=1.0)
+    calls = growth(history, "db.transactions_per_s", floor=1.0)
+    if asked is None or calls is None or calls < times_min * max(asked, 1.0):
+        return None
+    note = (
+        f"transactions are {num(calls)} times the usual at {num(asked)} times the requests: "
+        "each request asks the database more often"
+    )
+    now = level(history, "db.transactions_per_s") or 0.0
+    return fact(history, "db.transactions_per_s", now, now / calls, note)
+
+
+def made_above(history: History) -> Evidence | None:
+    """A load that clients or a lost cache make: what it fills below is an effect."""
+    return repeats(history) or lost_cache(history)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from premortem.causes._verdict import SLOW_S, fact, held, level, num, percent, usual
+from premortem.causes._verdict import SLOW_S, fact, held, level, num, once, percent, usual
 from premortem.model import Evidence, History
 
 __all__ = ["hurt"]
@@ -23,6 +23,7 @@ _QUEUES = (
 )
 
 
+@once
 def hurt(history: History) -> Evidence | None:
     """The first thing users feel, or ``None`` when nothing measured says so."""
     return _probe(history) or _queues(history) or _slower(history)

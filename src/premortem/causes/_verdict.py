@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from statistics import median
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 from premortem.model import Evidence, History, State, Tier, Verdict
 
@@ -16,6 +18,7 @@ __all__ = [
     "held",
     "level",
     "num",
+    "once",
     "percent",
     "rise",
     "usual",
@@ -30,10 +33,23 @@ RISEN = 1.3
 """Growth that noise does not make: the level is a median of four samples."""
 
 
+T = TypeVar("T")
+
+
 class Judge(Protocol):
     """The part of a cause that ``verdict`` needs."""
 
     tier: ClassVar[Tier]
+
+
+def once(look: Callable[[History], T]) -> Callable[[History], T]:
+    """Many causes ask the same of one tick: ``look`` is worked out for the first of them."""
+
+    @wraps(look)
+    def remembered(history: History) -> T:
+        return history.remember(look)
+
+    return remembered
 
 
 def level(

@@ -28,6 +28,8 @@ class CheckpointWal:
     """One session in a log wait at any time: the log is the narrowest place of all commits."""
     waiting_low: float = 0.5
     """In most samples no commit waits."""
+    bursts_s: float = 6.0
+    """Writers stall together and go on together: a median of seconds sees either or."""
     requested_per_s_min: float = 0.01
     """More than one forced checkpoint in 100 s: the default interval is 300 s."""
     wal_times_min: float = 3.0
@@ -49,13 +51,17 @@ class CheckpointWal:
                 check="sessions in WALSync or WALWrite; 'checkpoints are occurring too frequently' "
                 "in the server's log",
             )  # fmt: skip
-        note = f"{num(waiting)} sessions wait for the write-ahead log"
-        many = held(history, "db.wait.wal", above=self.waiting_min * 0.8, samples=2)
-        log = fact(history, "db.wait.wal", waiting, self.waiting_min * 0.8, note, above=many)
-        if not many or waiting < self.waiting_min * 0.8:
-            state: State = "ruled_out" if waiting < self.waiting_low else "cannot_exclude"
-            return verdict(self, state, f"{note}.", log, check=self.check)
+        lately = max(waiting, history.mean("db.wait.wal", self.bursts_s) or 0.0)
+        note = f"{num(lately)} sessions wait for the write-ahead log"
+        many = lately >= self.waiting_min * 0.8 and (
+            lately > waiting
+            or held(history, "db.wait.wal", above=self.waiting_min * 0.8, samples=2)
+        )
+        log = fact(history, "db.wait.wal", lately, self.waiting_min * 0.8, note, above=many)
         signs = [e for e in (self._requested(history), self._volume(history)) if e is not None]
+        if not many:
+            state: State = "cannot_exclude" if signs or lately >= self.waiting_low else "ruled_out"
+            return verdict(self, state, f"{note}.", log, check=self.check)
         return verdict(
             self,
             "confirmed" if signs else "cannot_exclude",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from premortem.causes._sessions import crept
 from premortem.causes._traffic import traffic
 from premortem.causes._verdict import (
     SLOW_S,
@@ -46,8 +47,12 @@ class ConnectionExhaustion:
     idle_old_s: float = 10.0
     """A pooled session of a busy site is used again within seconds."""
 
-    refused_s: float = 5.0
-    """A refusal older than this is of another moment: slots come and go within seconds."""
+    refused_s: float = 10.0
+    """A refusal older than this is of another moment; the probe ladder knocks each second or so."""
+    recent_s: float = 6.0
+    """Sessions that live for one request come and go: the limit is touched, not held."""
+    filled_in_s: float = 15.0
+    """Slots that at their present growth last less than this are not "well below the limit"."""
 
     tier: ClassVar[Tier] = "database"
     remedies: ClassVar[tuple[str, ...]] = ("shed", "cap_pool", "terminate_idle")
@@ -66,7 +71,7 @@ class ConnectionExhaustion:
                 "connections used and allowed are not measured.",
                 check="open one connection by hand: 53300 means no slot is free",
             )
-        share = used / most if used is not None and most else 1.0
+        share = self._peak(history, used, most)
         slots = self._slots(history, used, most)
         if self._full(history, most) or (refusal is not None and share >= self.used_share_low):
             return self._exhausted(history, share, slots, refusal)
@@ -77,15 +82,44 @@ class ConnectionExhaustion:
                 check="limits of the role or of the database (CONNECTION LIMIT), reserved slots",
             )  # fmt: skip
         if share < self.used_share_low:
+            left_s = self._left_s(history, most)
+            if left_s is not None:
+                because = (
+                    f"{slots.note if slots else ''}; they last {num(left_s)} s at this growth."
+                )
+                return verdict(self, "cannot_exclude", because, slots, check=self.check)
             because = f"{slots.note}, none refused." if slots else "none refused."
             return verdict(self, "ruled_out", because, slots, check=self.check)
         state: State = "suspected" if share >= self.used_share_min else "cannot_exclude"
         because = f"{slots.note}." if slots else "."
         return verdict(self, state, because, slots, check=self.check)
 
+    def _peak(self, history: History, used: float | None, most: float | None) -> float:
+        """The highest share of the slots used of late; 1 where that is not measured."""
+        if used is None or not most:
+            return 1.0
+        lately = history.window("db.connections.used", self.recent_s).values
+        return max((used, *lately)) / most
+
+    def _left_s(self, history: History, most: float | None) -> float | None:
+        """How long the slots last while they fill quickly; ``None`` while they do not."""
+        series = history.window("db.connections.used", 4.5)
+        before = usual(history, "db.connections.used")
+        if len(series) < 3 or not most or before is None or series.values[-1] < 2 * before:
+            return None
+        gained = series.values[-1] - series.values[0]
+        if gained <= 0:
+            return None
+        left_s = (most - series.values[-1]) / gained * (series.at[-1] - series.at[0])
+        return left_s if left_s < self.filled_in_s else None
+
     def _full(self, history: History, most: float | None) -> bool:
-        limit = (most or 0.0) * self.used_share_min
-        return limit > 0 and held(history, "db.connections.used", above=limit * 0.999, samples=2)
+        limit = (most or 0.0) * self.used_share_min * 0.999
+        lately = history.window("db.connections.used", self.recent_s).values
+        touched = limit > 0 and sum(v >= limit for v in lately) >= 3
+        return touched or (
+            limit > 0 and held(history, "db.connections.used", above=limit, samples=2)
+        )
 
     def _slots(self, history: History, used: float | None, most: float | None) -> Evidence | None:
         if used is None or not most:
@@ -135,6 +169,8 @@ class ConnectionExhaustion:
         before = usual(history, "db.connections.used")
         if before is None or used < 2 * before or traffic(history).risen:
             return None
+        if not crept(history.window("db.connections.used", 60.0).values):
+            return None  # they came at once: pools that are too large
         note = f"{num(idle)} sessions are idle, the oldest for {num(oldest)} s, at flat traffic"
         return fact(history, "db.sessions.idle", idle, self.idle_share_leak * used, note)
 
@@ -184,9 +220,9 @@ SILENT = (
 )
 NEAR_MISS = (
     Example("the slots leak at flat traffic", SITE, {
-        "db.connections.used": (60.0, 99.0), "db.sessions.idle": (55.0, 92.0),
-        "db.sessions.oldest_idle_s": (20.0, 40.0),
-    }, errors=(("postgres", "53300 too many connections"),)),
+        "db.connections.used": (20.0, 99.0), "db.sessions.idle": (18.0, 92.0),
+        "db.sessions.oldest_idle_s": (12.0, 40.0),
+    }, errors=(("postgres", "53300 too many connections"),), trouble_s=20),
     Example("a large pool, three quarters of the slots, all answered", SITE, {
         "db.connections.used": 75, "db.sessions.idle": 70.0,
     }),

@@ -72,7 +72,7 @@ class DatabaseDown:
         seen = Evidence("db.up", up or 0.0, 0.5, self._since(history), note)
         return verdict(
             self, "confirmed" if sure else "suspected", f"{note} ({num(count)} failures).",
-            seen, check=self.check, strength=1.0,
+            seen, check=self.check, strength=0.95,  # a failover under way explains more
         )  # fmt: skip
 
     def _failures(self, history: History) -> list[tuple[str, int]]:

@@ -6,9 +6,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from premortem.causes._database import Pressure, pressure
-from premortem.causes._traffic import FLAT, Traffic, demand_growth, traffic, unique_growth
+from premortem.causes._traffic import (
+    FLAT,
+    Traffic,
+    demand_growth,
+    lost_cache,
+    repeats,
+    traffic,
+)
 from premortem.causes._users import hurt
-from premortem.causes._verdict import fact, growth, level, num, percent, verdict
+from premortem.causes._verdict import verdict
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
 from premortem.model import Evidence, History, Tier, Verdict
@@ -35,6 +42,8 @@ class DbCpuByTraffic:
     """One transaction's CPU may rise this much from contention alone (measured up to 1.4)."""
     demand_crowded_max: float = 4.0
     """With ten sessions a core and more, switching and spinning may quadruple it."""
+    busy_ratio_low: float = 0.6
+    """Below this a database has room, whoever is refused before it."""
     calls_each_max: float = 3.0
     """More calls a request than this times the usual is not traffic but a lost cache."""
 
@@ -57,12 +66,20 @@ class DbCpuByTraffic:
                 "database host",
             )
         if not load.saturated:
-            return self._no(f"{load.words}: it keeps up.", load.evidence)
+            return self._keeps_up(history, load)
         return self._saturated(history, load)
+
+    def _keeps_up(self, history: History, load: Pressure) -> Verdict:
+        """Ruled out, unless it is busy while more arrives than is served: then it may be both."""
+        felt = hurt(history)
+        if felt is None or (load.busy or 0.0) < self.busy_ratio_low or not traffic(history).risen:
+            return self._no(f"{load.words}: it keeps up.", load.evidence)
+        because = f"{load.words}, and {felt.note}."
+        return verdict(self, "cannot_exclude", because, load.evidence, felt, check=self.check)
 
     def _saturated(self, history: History, load: Pressure) -> Verdict:
         calls = traffic(history)
-        other = self._repeats(history) or self._lost_cache(history)
+        other = repeats(history, self.repeat_ratio_min) or lost_cache(history, self.calls_each_max)
         if other is not None:
             return verdict(
                 self, "suspected", other.note + ".", load.evidence, other, check=self.check
@@ -96,28 +113,6 @@ class DbCpuByTraffic:
 
     def _no(self, because: str, evidence: Evidence | None) -> Verdict:
         return verdict(self, "ruled_out", because, evidence, check=self.check)
-
-    def _repeats(self, history: History) -> Evidence | None:
-        share, unique = level(history, "web.repeat_ratio"), unique_growth(history)
-        if share is None or unique is None or share < self.repeat_ratio_min or unique >= FLAT:
-            return None
-        note = (
-            f"{percent(share)} of the requests are repeats and unique requests are "
-            f"{num(unique)} times the usual: retries fill the database"
-        )
-        return fact(history, "web.repeat_ratio", share, self.repeat_ratio_min, note)
-
-    def _lost_cache(self, history: History) -> Evidence | None:
-        asked = growth(history, "web.requests_per_s", floor=1.0)
-        calls = growth(history, "db.transactions_per_s", floor=1.0)
-        if asked is None or calls is None or calls < self.calls_each_max * max(asked, 1.0):
-            return None
-        note = (
-            f"transactions are {num(calls)} times the usual at {num(asked)} times the requests: "
-            "each request asks the database more often"
-        )
-        now = level(history, "db.transactions_per_s") or 0.0
-        return fact(history, "db.transactions_per_s", now, now / calls, note)
 
 
 FIRES = (

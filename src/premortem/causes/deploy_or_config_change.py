@@ -9,7 +9,7 @@ from premortem.causes._database import pressure
 from premortem.causes._decomposition import Component, components, most_grown
 from premortem.causes._traffic import demand_growth, traffic
 from premortem.causes._users import hurt
-from premortem.causes._verdict import fact, num, verdict
+from premortem.causes._verdict import fact, level, num, verdict
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
 from premortem.model import Evidence, History, State, Tier, Verdict
@@ -32,6 +32,8 @@ class DeployOrConfigChange:
     """A change shows within the first minute of requests; later it is a coincidence."""
     cost_times_max: float = 1.5
     """CPU a transaction: contention alone makes up to 1.5 of it."""
+    busy_ratio_full: float = 0.85
+    """Web CPU that more traffic makes slow; below it waiting is less than six times the work."""
     seen_s: float = 900.0
     """Changes reported longer ago than this are no news."""
 
@@ -47,9 +49,11 @@ class DeployOrConfigChange:
             return self._well(history)
         calls, change = traffic(history), self._change(history, felt.since)
         began = f"it began {num(history.now - felt.since)} s ago"
-        if calls.risen:
+        full = self._full(history) if calls.risen else False
+        if calls.risen and full is not False:
             because = f"{began} with {num(calls.most or 0)} times the usual traffic."
-            state: State = "ruled_out" if change is None else "suspected"
+            sure = full and change is None
+            state: State = "ruled_out" if sure else "suspected" if change else "cannot_exclude"
             return verdict(
                 self, state, because, calls.evidence(history), felt, change, check=self.check
             )
@@ -62,6 +66,14 @@ class DeployOrConfigChange:
             return verdict(self, "ruled_out", because, felt, check=self.check)
         because = f"{began} at traffic that did not rise; changes are not recorded."
         return verdict(self, "cannot_exclude", because, felt, check=self.check)
+
+    def _full(self, history: History) -> bool | None:
+        """Whether more traffic can have done it: something must be full. ``None`` if unmeasured."""
+        busy, load = level(history, "web.cpu.busy_ratio"), pressure(history)
+        waiting = level(history, "pool.waiting")
+        if load.saturated or (busy or 0.0) >= self.busy_ratio_full or (waiting or 0.0) > 0:
+            return True
+        return None if busy is None or load.saturated is None else False
 
     def _same_cost(self, history: History) -> Evidence | None:
         """A full database in which a transaction costs what it did: the code has not changed."""

@@ -34,6 +34,9 @@ class DownstreamDependency:
     """Slow by itself while nothing usual is known."""
     web_busy_max: float = 0.9
     """A web process without CPU sees everything late."""
+    turns: float = 5.0
+    """Turns of the event loop in an outbound call (connect, send, read, close, go on): each waits
+    as long as the loop lags. Other programs on its core make it lag at a low CPU share."""
 
     tier: ClassVar[Tier] = "downstream"
     remedies: ClassVar[tuple[str, ...]] = ("shed",)
@@ -71,6 +74,10 @@ class DownstreamDependency:
         if busy >= self.web_busy_max:
             because = f"{calls.note}, but the web processes use {percent(busy)} of their CPU."
             return verdict(self, "suspected", because, calls, check=self.check)
+        lag = level(history, "web.loop_lag_ms") or 0.0
+        if self.turns * lag >= calls.value:
+            because = f"{calls.note}, but the web processes lag {num(lag)} ms at each step."
+            return verdict(self, "suspected", because, calls, check=self.check)
         most = most_grown(components(history))
         sure = most is None or most.tier in ("downstream", "web", "network", "pool")
         room = f" while {load.words}" if load.saturated is not None else ""
@@ -96,6 +103,11 @@ NEAR_MISS = (
     Example("the web process has no CPU: all it waits for looks slow", SITE, {
         "web.downstream_ms": 300.0, "web.cpu.busy_ratio": 0.98, "web.loop_lag_ms": 280.0,
         "user.http.first_byte_ms": 900.0,
+    }),
+    Example("another program holds the web server's core: each step comes late", SITE, {
+        "web.downstream_ms": 330.0, "web.cpu.busy_ratio": 0.04, "web.loop_lag_ms": 125.0,
+        "user.http.first_byte_ms": 400.0, "db.cpu.busy_ratio": 0.1, "db.wait.cpu": 0.1,
+        "web.in_flight_limit": 3, "web.refused_per_s": 20.0,
     }),
     Example("a few milliseconds more", SITE, {"web.downstream_ms": 18.0}),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from premortem.causes._sessions import climbs
 from premortem.causes._users import hurt
 from premortem.causes._verdict import SLOW_S, fact, growth, level, num, usual, verdict
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
@@ -65,7 +66,7 @@ class IdleInTransaction:
         many, snapshot, felt = self._several(history), self._snapshot(history), hurt(history)
         leak = self._leak(history)
         if leak:
-            because = f"{old.note}; so many of them are a leak of connections."
+            because = f"{old.note}; so many, or ever more, are a leak of connections."
             return verdict(self, "suspected", because, old, many, check=self.check)
         sure = many is not None or (
             age >= self.age_s_long and (snapshot is not None or felt is not None)
@@ -99,7 +100,11 @@ class IdleInTransaction:
         return fact(history, metric, now, now / times * 2, note)
 
     def _leak(self, history: History) -> bool:
-        many = level(history, "db.sessions.idle_in_transaction") or 0.0
+        """So many that the slots are the trouble, or more and more of them."""
+        metric = "db.sessions.idle_in_transaction"
+        many = level(history, metric) or 0.0
+        if many >= self.several_min and climbs(history.window(metric, 12.0).values):
+            return True
         most = history.value("db.connections.max", max_age_s=60.0) or 100.0
         return many >= most * self.leak_share
 

@@ -24,7 +24,7 @@ class LockContention:
     Ruled out by: no session in a Lock wait, whatever CPU and I/O do.
     First help: cancel or terminate the root blocker (measured: 12 waiters freed in 12 ms); then a
     lock_timeout in the application.
-    Not this: short waits on a hot row that pass within a second.
+    Not this: short waits that pass within a second, on a hot row or to extend a table's file.
     """
 
     waiting_min: float = 2.0
@@ -69,7 +69,8 @@ class LockContention:
         active = level(history, "db.sessions.active") or waiting
         share = waiting / max(active, 1.0)
         most = share >= self.share_min
-        sure = root is not None or (most and waiting >= self.waiting_many)
+        unseen = level(history, "db.root_blocker.age_s") is None
+        sure = root is not None or (unseen and most and waiting >= self.waiting_many)
         name = "" if root is None else f"; {root.note}"
         return verdict(
             self,
@@ -128,6 +129,10 @@ SILENT = (
 NEAR_MISS = (
     Example("a hot row in a surge: short waits, the CPU is the limit", SITE, {
         **SURGE_PROTECTED, "db.wait.lock": 1.2, "db.wait.cpu": 6.0, "db.root_blocker.age_s": 0.1,
+    }),
+    Example("writers queue to extend a table's file: nobody holds a lock for long", SITE, {
+        "db.wait.lock": 6.0, "db.blocked_sessions": 6.0, "db.root_blocker.blocked_sessions": 6.0,
+        "db.root_blocker.age_s": 0.05, "db.sessions.active": 7.0, "db.wait.cpu": 1.0,
     }),
     Example("an old transaction that blocks nobody", SITE, {
         "db.sessions.oldest_transaction_s": (30.0, 42.0),

@@ -26,8 +26,9 @@ class PoolTooSmall:
     Not this: a full pool in front of a full database.
     """
 
-    idle_old_s: float = 10.0
-    """A checked-out connection unused for 10 s is not slow work, it is lost."""
+    idle_old_s: float = 3.0
+    """While requests wait, a connection that is given back is used at once: one that has not been
+    for 3 s is kept by somebody, or lost."""
     active_share_max: float = 0.5
     """Fewer than half of the checked-out connections work in the database at any time."""
 
@@ -70,7 +71,7 @@ class PoolTooSmall:
             return verdict(self, "ruled_out", because, pool, load.evidence, check=self.check)
         lost = level(history, "db.sessions.oldest_idle_s") or 0.0
         if lost >= self.idle_old_s and (active or 0.0) < 1.0:
-            because = f"{pool.note}, but one sits unused for {num(lost)} s: they may leak."
+            because = f"{pool.note}, but one sits unused for {num(lost)} s: kept, or leaked."
             return verdict(self, "suspected", because, pool, check=self.check)
         return verdict(
             self, "confirmed" if room else "suspected", f"{pool.note} while {load.words}.",

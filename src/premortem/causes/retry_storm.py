@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from premortem.causes._database import pressure
 from premortem.causes._traffic import unique_growth
 from premortem.causes._users import hurt
 from premortem.causes._verdict import fact, growth, level, num, percent, verdict
@@ -33,7 +34,13 @@ class RetryStorm:
     amplification_min: float = 1.4
     """Requests rose this much more than unique requests."""
     unique_growth_max: float = 1.5
-    """Unique requests beyond this are a surge of users: traffic, not retries."""
+    """Unique requests beyond this may be a surge of users."""
+    unique_growth_high: float = 3.0
+    """Beyond this they are one. Below, a stall's backlog that arrives at once looks the same: its
+    first attempts are older than the 5 s in which a repeat is known as one."""
+
+    busy_ratio_full: float = 0.85
+    """Web CPU that is as good as used up."""
 
     tier: ClassVar[Tier] = "clients"
     remedies: ClassVar[tuple[str, ...]] = ("shed",)
@@ -64,27 +71,37 @@ class RetryStorm:
         offered = growth(history, "web.requests_per_s", floor=1.0)
         if unique is None or offered is None:
             return verdict(
-                self, "suspected", f"{repeats.note}; how many are usual is not known.",
+                self, "cannot_exclude", f"{repeats.note}; how many are usual is not known.",
                 repeats, check=self.check,
             )  # fmt: skip
         if unique >= self.unique_growth_max:
             return verdict(
-                self, "ruled_out",
+                self, "ruled_out" if unique >= self.unique_growth_high else "cannot_exclude",
                 f"{repeats.note}, but unique requests are {num(unique)} times the usual as well.",
                 repeats, check=self.check,
             )  # fmt: skip
         felt = hurt(history)
         amplified = offered >= self.amplification_min * max(unique, 0.5)
-        sure = amplified and (felt is not None or self._wasted(history) is not None)
+        sure = amplified and self._fills(history)
+        sure = sure and (felt is not None or self._wasted(history) is not None)
         return verdict(
             self,
-            "confirmed" if sure else "suspected",
+            "confirmed" if sure else "suspected" if amplified else "cannot_exclude",
             f"{repeats.note}: requests are {num(offered)} times the usual, unique ones "
             f"{num(unique)} times.",
             repeats, self._wasted(history), felt,
             check=self.check,
             strength=0.5 + share / 2,
         )  # fmt: skip
+
+    def _fills(self, history: History) -> bool:
+        """Whether the repeats can be what hurts: something must be full of them. Repeats of
+        requests that fail at once fill nothing; then they are an effect."""
+        if pressure(history).saturated:
+            return True
+        queues = ("pool.waiting", "web.queue_length", "web.refused_per_s")
+        busy = level(history, "web.cpu.busy_ratio") or 0.0
+        return busy >= self.busy_ratio_full or any((level(history, q) or 0.0) > 0 for q in queues)
 
     def _wasted(self, history: History) -> Evidence | None:
         gone = level(history, "web.abandoned_ratio")
@@ -108,6 +125,11 @@ SILENT = (
     Example("nobody counts repeats", OPEN_SITE, SURGE_OPEN),
 )
 NEAR_MISS = (
+    Example("every page fails at once and is asked for again: nothing is full", SITE, {
+        "web.requests_per_s": 60.0, "web.repeat_ratio": 0.66, "web.served_per_s": 5.0,
+        "web.errors_per_s": 55.0, "user.http.ok_ratio": 0.1, "db.wait.cpu": 0.05,
+        "db.cpu.busy_ratio": 0.03,
+    }),
     Example("eight times the users, and each refused one tries again", SITE, {
         **SURGE_PROTECTED, "web.requests_per_s": 260.0, "web.repeat_ratio": 0.5,
     }),

@@ -39,6 +39,8 @@ class SlowQuery:
     """One statement is more than all others together."""
     lock_share_max: float = 0.5
     """Beyond this the time is lock waits."""
+    disk_share_max: float = 0.5
+    """Beyond this the time is the disk's, unless a transaction also costs more CPU."""
     busy_ratio_min: float = 0.3
     """Below 30 % CPU nothing is dear enough to be felt."""
     calls_rise_max: float = 1.5
@@ -62,6 +64,10 @@ class SlowQuery:
         if locks is not None:
             because = f"{dearer.note}, but {locks.note}."
             return verdict(self, "ruled_out", because, dearer, locks, check=self.check)
+        disk = self._disk(history) if self._cost(history) is None else None
+        if disk is not None:  # its time is the disk's; a lost index may be why, or not
+            because = f"{dearer.note}, but {disk.note}."
+            return verdict(self, "suspected", because, dearer, disk, check=self.check)
         if calls.most is not None and calls.most >= self.calls_rise_max:
             because = f"{dearer.note}, but calls are {num(calls.most)} times the usual."
             state: State = "suspected" if (demand_growth(history) or 0.0) >= 4.0 else "ruled_out"
@@ -137,6 +143,15 @@ class SlowQuery:
             return None
         note = f"{num(waiting)} of {num(active)} active sessions wait for locks"
         return fact(history, "db.wait.lock", waiting, 2.0, note)
+
+    def _disk(self, history: History) -> Evidence | None:
+        """Active sessions wait for the disk more than they compute."""
+        waiting = level(history, "db.wait.io") or 0.0
+        active = level(history, "db.sessions.active") or 0.0
+        if waiting < 1.0 or waiting < self.disk_share_max * active:
+            return None
+        note = f"{num(waiting)} of {num(active)} active sessions wait for the disk"
+        return fact(history, "db.wait.io", waiting, 1.0, note)
 
     def _none(self, history: History) -> Verdict:
         cost = demand_growth(history)

@@ -32,6 +32,15 @@ class WebCpu:
     loop_lag_ms_min: float = 250.0
     """A loop that answers a timer this late is blocked; sharing one core costs up to 50 ms."""
 
+    loop_lag_ms_busy: float = 100.0
+    """Twice what sharing a core costs. Beside a busy process it is that process's own work."""
+    busy_ratio_lagging: float = 0.8
+    """With such a lag the rest of the core is what neighbours took of it in the same seconds."""
+    busy_ratio_robbed: float = 0.5
+    """With such a lag on a machine whose cores are all used: more it could not get."""
+    host_busy_full: float = 0.9
+    """All cores of the machine are used."""
+
     tier: ClassVar[Tier] = "web"
     remedies: ClassVar[tuple[str, ...]] = ("shed", "add_web_workers")
     deciding: ClassVar[tuple[str, ...]] = ("web.cpu.busy_ratio",)
@@ -43,7 +52,7 @@ class WebCpu:
         lag = self._lag(history)
         if busy is None:
             return self._unmeasured(lag)
-        full = held(history, "web.cpu.busy_ratio", above=self.busy_ratio_min * 0.999)
+        full = self._used_up(history, busy)
         note = f"the web processes use {percent(busy)} of their CPU"
         cpu = fact(history, "web.cpu.busy_ratio", busy, self.busy_ratio_min, note, above=full)
         if full:
@@ -53,8 +62,29 @@ class WebCpu:
                 self, "suspected", f"{lag.note} although {note}: one call blocks the event loop.",
                 lag, cpu, check="a stack sample of the web process (py-spy dump)",
             )  # fmt: skip
-        state: State = "ruled_out" if busy < self.busy_ratio_min else "cannot_exclude"
+        calm = busy < self.busy_ratio_min and self._has_room(history, busy)
+        state: State = "ruled_out" if calm else "cannot_exclude"
         return verdict(self, state, f"{note}.", cpu, check=self.check)
+
+    def _used_up(self, history: History, busy: float) -> bool:
+        """All of its cores; or, while it lags, nearly all, or what a full machine leaves it."""
+        if held(history, "web.cpu.busy_ratio", above=self.busy_ratio_min * 0.999):
+            return True
+        if not self._lags(history):
+            return False
+        robbed = (level(history, "host.cpu.busy_ratio") or 0.0) >= self.host_busy_full
+        return busy >= (self.busy_ratio_robbed if robbed else self.busy_ratio_lagging)
+
+    def _has_room(self, history: History, busy: float) -> bool:
+        """Whether it could have more: its loop does not lag, or the machine has cores left."""
+        if level(history, "web.loop_lag_ms") is not None:
+            return not self._lags(history)
+        host = level(history, "host.cpu.busy_ratio")
+        spare = host is not None and host < self.host_busy_full
+        return spare or busy < self.busy_ratio_robbed
+
+    def _lags(self, history: History) -> bool:
+        return (level(history, "web.loop_lag_ms") or 0.0) >= self.loop_lag_ms_busy
 
     def _full(self, history: History, cpu: Evidence, lag: Evidence | None) -> Verdict:
         load, pool = pressure(history), self._pool(history)
@@ -103,6 +133,10 @@ FIRES = (
         "web.cpu.busy_ratio": 0.98, "web.loop_lag_ms": 300.0, "user.http.first_byte_ms": 700.0,
         "web.response_ms": 600.0, "web.in_flight": 8, "web.queue_length": 5.0,
     }),
+    Example("the same on a machine that others use up: it gets 60 % of its core", SITE, {
+        "web.cpu.busy_ratio": 0.6, "web.loop_lag_ms": 250.0, "host.cpu.busy_ratio": 1.0,
+        "user.http.first_byte_ms": 900.0,
+    }),
     Example("seen without a guard", OPEN_SITE, {
         "web.cpu.busy_ratio": 0.97, "user.http.first_byte_ms": 900.0,
     }),
@@ -113,6 +147,9 @@ SILENT = (
     Example("the seeds' surge: the web tier waits", OPEN_SITE, SURGE_OPEN),
 )
 NEAR_MISS = (
+    Example("neighbours use the machine; the web process asks for little and lags a bit", SITE, {
+        "web.cpu.busy_ratio": 0.4, "web.loop_lag_ms": 120.0, "host.cpu.busy_ratio": 1.0,
+    }),
     Example("the web tier is busy, and the database is full", SITE, {
         **SURGE_PROTECTED, "web.cpu.busy_ratio": 0.97,
     }),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from premortem.causes._database import idle, pressure
+from premortem.causes._traffic import made_above
 from premortem.causes._verdict import fact, held, level, num, usual, verdict
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN
 from premortem.examples import Example
@@ -53,6 +54,10 @@ class WorkersStarved:
         if active < size * self.active_share_min or (idle(history) and not self._many(active)):
             because = f"{wait.note}, but {doing.note} and {pressure(history).words}."
             return verdict(self, "ruled_out", because, wait, doing, check=self.check)
+        above = made_above(history)
+        if above is not None:
+            because = f"{wait.note}; {doing.note}; but {above.note}."
+            return verdict(self, "suspected", because, wait, doing, above, check=self.check)
         because = f"{wait.note}; {doing.note}."
         return verdict(self, "confirmed", because, wait, doing, check=self.check, strength=0.5)
 
@@ -102,6 +107,11 @@ SILENT = (
     Example("no pool is measured", OPEN_SITE, SURGE_OPEN),
 )
 NEAR_MISS = (
+    Example("retries fill the database and the pool: the clients make the load", SITE, {
+        "web.requests_per_s": 95.0, "web.served_per_s": 6.0, "web.repeat_ratio": 0.66,
+        "pool.in_use": 8, "pool.waiting": 30.0, "pool.wait_ms": 900.0, "db.wait.cpu": 7.5,
+        "db.sessions.active": 7.8, "db.cpu.busy_ratio": 0.98, "user.http.ok_ratio": 0.1,
+    }),
     Example("the pool is full and the database idle: the pool is too small", SITE, {
         "pool.max": 4, "pool.in_use": 4, "pool.waiting": 9.0, "pool.wait_ms": 300.0,
         "db.sessions.active": 0.7, "db.wait.cpu": 0.5, "user.http.first_byte_ms": 400.0,

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
@@ -14,7 +14,7 @@ import psycopg
 from premortem.cluster.state import State
 from premortem.cluster.steps import Outcome, Script, Step
 from premortem.cluster.topology import BadTopology, Node
-from premortem.cluster.units import adopt, kill_all, postmaster, remains, units
+from premortem.cluster.units import Unit, adopt, kill_all, postmaster, remains, units
 from premortem.engines import haproxy
 from premortem.engines.errors import EngineError
 from premortem.engines.etcd import EtcdClient
@@ -25,8 +25,15 @@ __all__ = ["Acts", "play"]
 LOOK_S = 0.05
 """Between two looks while waiting for a change: small against the second a switchover takes."""
 
-HEALTHY = (("leader", "running"), ("replica", "streaming"))
 Say = Callable[[str], None]
+
+
+CONFIRM = "SELECT pg_is_in_recovery(), inet_server_port(), host(inet_server_addr())"
+COMMIT = "SELECT pg_logical_emit_message(true, 'premortem', '')"
+"""A commit that changes nothing and waits for replicas as every other does. It is never decoded:
+replicas skip it."""
+LEADER_S = 5.0
+"""A busy machine's Patroni may take a second to answer; nobody leads for about one in a switch."""
 
 
 async def play(script: Script, perform: Callable[[Step], Awaitable[Outcome]]) -> Outcome:
@@ -49,7 +56,24 @@ class Acts:
     state: State
     start: Callable[[str], Awaitable[None]]
     say: Say
-    _asked: dict[str, asyncio.Task[str]] = field(default_factory=dict)
+    holders: set[object] = field(default_factory=set)
+    """Scripts at work that may hold clients; `play` clears them however a script ends."""
+    _asked: set[asyncio.Task[str]] = field(default_factory=set)
+
+    async def play(self, script: Script, tell: Say = lambda _: None) -> Outcome:
+        """Run a script to its end on real servers."""
+        me = object()
+
+        async def perform(step: Step) -> Outcome:
+            tell(f"{step.kind} {step.node}".strip())
+            if step.kind == "pause":
+                self.holders.add(me)
+            return await self.perform(step)
+
+        try:
+            return await play(script, perform)
+        finally:
+            self.holders.discard(me)
 
     async def perform(self, step: Step) -> Outcome:
         """Do one step. What goes wrong, also a time-out, comes back as an outcome."""
@@ -77,8 +101,7 @@ class Acts:
         await asyncio.to_thread(self._end, node, step.within_s)
 
     def _end(self, node: Node, within_s: float) -> None:
-        wanted = [u for u in units(self.state, node.name) if u.kind == "patroni"]
-        for proc in adopt(wanted).values():
+        for proc in adopt(self._patroni(node)).values():
             proc.signal(signal.SIGKILL, group=True)
         kill_all(remains(self.state.data(node)), within_s)
 
@@ -89,8 +112,9 @@ class Acts:
             raise EngineError(f"{left} processes of {node.name} are still there")
 
     def _left(self, node: Node) -> int:
-        wanted = [u for u in units(self.state, node.name) if u.kind == "patroni"]
-        return len(remains(self.state.data(node))) + len(adopt(wanted))
+        """Looks twice: a look takes some 20 ms, in which a starter may pass its server on."""
+        looks = (remains(self.state.data(node)) for _ in range(2))
+        return max(map(len, looks)) + len(adopt(self._patroni(node)))
 
     async def _release_key(self, step: Step) -> str:
         client = EtcdClient(self.state.etcd_urls)
@@ -134,50 +158,56 @@ class Acts:
         await asyncio.to_thread(self._stop_in_order, node, step.within_s)
 
     def _stop_in_order(self, node: Node, within_s: float) -> None:
-        data = self.state.data(node)
-        wanted = [u for u in units(self.state, node.name) if u.kind == "patroni"]
-        for proc in adopt(wanted).values():
+        for proc in adopt(self._patroni(node)).values():
             proc.signal(signal.SIGKILL, group=True)
-        pid = postmaster(data)
-        if pid is not None:
+        if (pid := postmaster(self.state.data(node))) is not None:
             os.kill(pid, signal.SIGINT)
         deadline = time.monotonic() + within_s
-        while remains(data):
+        while postmaster(self.state.data(node)) is not None:
             if time.monotonic() > deadline:
                 raise EngineError(f"{node.name} did not stop within {within_s:g} s")
             time.sleep(0.01)
 
+    def _patroni(self, node: Node) -> list[Unit]:
+        return [u for u in units(self.state, node.name) if u.kind == "patroni"]
+
     async def _ask_switchover(self, step: Step) -> None:
-        """Ask Patroni, and go on as soon as the new primary says it is one."""
+        """Ask Patroni, and go on as soon as the named server says that it is primary."""
         leader, to = await self.leader(), self.state.topology.node(step.node)
-        if leader.name == to.name:
+        if leader == to:
             raise EngineError(f"{to.name} is the primary already")
-        api = self.state.patroni(leader, 2.0)
-        asked = asyncio.create_task(
-            asyncio.to_thread(api.switchover, leader.name, to.name, step.within_s)
-        )
+        asked = self._ask(leader, step)
         deadline = time.monotonic() + step.within_s
         while time.monotonic() < deadline:
             if await self.is_primary(to):
-                self._asked["switchover"] = asked  # its answer says nothing new: let it come
-                asked.add_done_callback(lambda t: t.exception())
                 return
-            if asked.done() and asked.exception() is not None:
-                raise EngineError(str(asked.exception()))
+            if asked.done() and (error := asked.exception()) is not None:
+                raise EngineError(str(error))
             await asyncio.sleep(LOOK_S)
-        asked.add_done_callback(lambda t: t.exception())
         raise EngineError(f"{to.name} did not become primary within {step.within_s:g} s")
 
+    def _ask(self, leader: Node, step: Step) -> asyncio.Task[str]:
+        """Patroni answers a second after it is over: its answer is let come, nobody waits."""
+        ask = self.state.patroni(leader, 2.0).switchover
+        asked = asyncio.create_task(asyncio.to_thread(ask, leader.name, step.node, step.within_s))
+        self._asked.add(asked)
+        asked.add_done_callback(self._asked.discard)
+        asked.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return asked
+
     async def _await_route(self, step: Step) -> None:
-        """Until a session through the proxy lands on a writable server (the named one, if any)."""
+        """Until a commit through the proxy is confirmed by a primary (the named one, if any)."""
         deadline = time.monotonic() + step.within_s
         while time.monotonic() < deadline:
-            if await asyncio.to_thread(self._lands_on, step.node):
+            left_s = max(deadline - time.monotonic(), 0.1)
+            if await asyncio.to_thread(self._lands_on, step.node, left_s):
                 return
             await asyncio.sleep(LOOK_S)
         raise EngineError(f"the route does not lead to a primary after {step.within_s:g} s")
 
-    def _lands_on(self, name: str) -> bool:
+    def _lands_on(self, name: str, within_s: float) -> bool:
+        """Whether it does now. When no replica confirms the commit in time, PostgreSQL says so in a
+        warning and keeps it: then there is no reason to hold clients any longer either."""
         t = self.state.topology
         by_proxy = self.state.haproxy is not None
         node = t.node(name) if name else None
@@ -195,15 +225,17 @@ class Acts:
                 password=self.state.secrets.app,
                 dbname="app",
                 connect_timeout=2,
+                autocommit=True,
+                options=f"-c statement_timeout={within_s * 1000:.0f}",
             ) as connection:
-                row = connection.execute(
-                    "SELECT pg_is_in_recovery(), inet_server_port(), host(inet_server_addr())"
-                ).fetchone()
+                row = connection.execute(CONFIRM).fetchone()
+                here = node and (node.postgres_port, node.address)
+                if row is None or row[0] or here not in (None, row[1:]):
+                    return False
+                connection.execute(COMMIT)
         except psycopg.Error:
             return False
-        if row is None or row[0]:
-            return False
-        return node is None or (row[1] == node.postgres_port and row[2] == node.address)
+        return True
 
     def _one_route(self) -> bool:
         """The proxy must have seen the old primary go, or it would still send sessions there."""
@@ -225,29 +257,44 @@ class Acts:
         await asyncio.to_thread(api.restart, step.within_s)
 
     async def _await_healthy(self, step: Step) -> None:
-        """Until the node itself says that it runs, and the others that it leads or streams."""
+        """Until the node itself says that it runs, and the others that it leads or streams.
+
+        With ``sync = "quorum"`` a replica is in order only when commits may wait for it again: if
+        the next one is restarted before that, they wait for nobody but the one that is away.
+        """
         node = self.state.topology.node(step.node)
         api = self.state.patroni(node)
         for _ in range(int(step.within_s / (LOOK_S * 2))):
             itself = await asyncio.to_thread(api.answers, "/health")
-            if itself and (await self.standing()).get(step.node) in HEALTHY:
+            if itself and self._in_order(*(await self.standing()).get(step.node, ("", ""))):
                 return
             await asyncio.sleep(LOOK_S * 2)
         raise EngineError(f"{step.node} neither leads nor streams after {step.within_s:g} s")
+
+    def _in_order(self, role: str, state: str) -> bool:
+        if role == "leader":
+            return state == "running"
+        quorum = self.state.topology.sync == "quorum"
+        return state == "streaming" and (role == "quorum_standby" or not quorum)
 
     # -- looking
 
     async def is_primary(self, node: Node) -> bool:
         return await asyncio.to_thread(self.state.patroni(node).answers, "/primary")
 
-    async def leader(self) -> Node:
-        """Who is primary now. Raises ``EngineError`` when nobody says so."""
-        servers = self.state.topology.servers
-        said = await asyncio.gather(*(self.is_primary(n) for n in servers))
-        for node, primary in zip(servers, said, strict=True):
-            if primary:
-                return node
-        raise EngineError("no node says that it is the primary")
+    async def _primaries(self, nodes: Sequence[Node]) -> list[Node]:
+        said = await asyncio.gather(*(self.is_primary(n) for n in nodes))
+        return [node for node, primary in zip(nodes, said, strict=True) if primary]
+
+    async def leader(self, within_s: float = LEADER_S) -> Node:
+        """Who is primary now. Raises ``EngineError`` when nobody says so in time."""
+        deadline = time.monotonic() + within_s
+        while True:
+            if said := await self._primaries(self.state.topology.servers):
+                return said[0]
+            if time.monotonic() > deadline:
+                raise EngineError("no node says that it is the primary")
+            await asyncio.sleep(LOOK_S)
 
     async def standing(self) -> dict[str, tuple[str, str]]:
         """Each member's role and state, as the first node to answer knows them."""
@@ -257,9 +304,9 @@ class Acts:
             except EngineError:
                 continue
             rows = members(said)
-            return {str(m["name"]): (_role(m), str(m.get("state"))) for m in rows if "name" in m}
+            return {
+                str(m["name"]): (str(m.get("role")), str(m.get("state")))
+                for m in rows
+                if "name" in m
+            }
         return {}
-
-
-def _role(member: Mapping[str, object]) -> str:
-    return "leader" if member.get("role") == "leader" else "replica"

@@ -27,6 +27,8 @@ __all__ = ["Cluster"]
 
 Say = Callable[[str], None]
 
+SWEEPS_MAX = 5
+"""A twin may just be starting its supervisor, a Patroni its server: found the next time."""
 READY_S = 60.0
 """8 s when idle; a loaded machine may take several times that."""
 
@@ -48,7 +50,7 @@ class Cluster:
         began = time.monotonic()
         if (self.folder / "cluster.json").exists():
             state = load(self.folder)
-            if not self.running():
+            if not self.running() and not adopt(units(state)):
                 ports_free(state.topology)
             return self._start(state, began)
         if topology is None:
@@ -75,32 +77,21 @@ class Cluster:
             raise EngineError(f"{self.folder} is not empty and holds no cluster: choose another")
         if not rehearsal:
             ports_free(topology)
-        how = patroni.launch()
-        made = not self.folder.exists()
+        how, programs = patroni.launch(), (etcd.find(), haproxy.find(), pgbouncer.find())
         roomy(self.folder, len(topology.servers))
+        run = make_run_folder()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o711)
             postgres = postgres_home(self.folder / "programs", how.user) / "bin"
-        except OSError as error:
-            raise EngineError(f"cannot use {self.folder}: {error.strerror}") from error
-        state = State(
-            self.folder,
-            make_run_folder(),
-            topology,
-            new_secrets(),
-            how,
-            postgres,
-            etcd.find(),
-            haproxy.find(),
-            pgbouncer.find(),
-        )
-        try:
+            state = State(self.folder, run, topology, new_secrets(), how, postgres, *programs)
             write_files(state)
             save(state)
-        except EngineError:
-            remove(state) if made else shutil.rmtree(state.run, ignore_errors=True)
-            raise
+        except (EngineError, OSError) as error:
+            for folder in (self.folder, run):
+                shutil.rmtree(folder, ignore_errors=True)
+            why = error.strerror if isinstance(error, OSError) else error
+            raise EngineError(f"cannot use {self.folder}: {why}") from error
         return state
 
     def _start(self, state: State, began: float) -> Mapping[str, object]:
@@ -203,11 +194,14 @@ class Cluster:
         return {n: _tail(p, lines) for n, p in logs.items() if part in ("", n)}
 
     def _last_words(self) -> str:
+        """Of the supervisor, and of the first Patroni: that is where a start fails."""
         try:
-            words = self.logs("supervisor", 1)["supervisor"]
+            logs = self.logs("", 1)
         except EngineError:
             return ""
-        return f" (supervisor's last word: {words[-1]})" if words else ""
+        telling = ["supervisor", *[n for n in logs if n.startswith("patroni-")][:1]]
+        said = [f"{name}: {logs[name][-1]}" for name in telling if logs[name]]
+        return f" (last words of {'; of '.join(said)})" if said else ""
 
     # -- down
 
@@ -232,14 +226,24 @@ class Cluster:
 
     def _sweep(self, state: State) -> None:
         """End whatever is left: supervisors first, so that nothing is started again."""
-        left = kill_all(_supervisors(self.folder))
+        left = _swept(lambda: _supervisors(self.folder))
         for proc in adopt(units(state)).values():
             left += kill_all([psutil.Process(proc.pid)] if proc.alive() else [])
         for n in state.topology.nodes:
-            left += kill_all(remains(state.data(n)))
+            left += _swept(lambda n=n: remains(state.data(n)))  # type: ignore[misc]
         if left:
             pids = ", ".join(str(p.pid) for p in left)
             raise EngineError(f"these processes do not end: {pids}")
+
+
+def _swept(find: Callable[[], list[psutil.Process]]) -> list[psutil.Process]:
+    """Kill until nothing is found; those that do not end."""
+    left: list[psutil.Process] = []
+    for _ in range(SWEEPS_MAX):
+        if not (found := find()):
+            return []
+        left = kill_all(found)
+    return left
 
 
 def _supervisors(folder: Path) -> list[psutil.Process]:

@@ -158,6 +158,8 @@ def _parameters(t: Topology) -> Mapping[str, object]:
         "wal_sender_timeout": "5s",
         "wal_receiver_timeout": "5s",
         "tcp_user_timeout": "5s",
+        # a replica whose primary went looks for the next one at once, not after five seconds
+        "wal_retrieve_retry_interval": "500ms",
     }
     if t.postgres.archive_command:
         values |= {"archive_mode": "on", "archive_command": t.postgres.archive_command}

@@ -17,11 +17,25 @@ from premortem.engines.processes import User
 
 __all__ = ["make_run_folder", "remove", "write_files"]
 
+TEMP_CHARS_MAX = 50
+"""Leaves 57 of 107 for ``/premortem-xxxxxxxx/NODE/.s.PGSQL.31999.lock``."""
+
 
 def make_run_folder() -> Path:
-    """A folder with a short name, for sockets; it gets one folder a server."""
-    run = Path(tempfile.mkdtemp(prefix="premortem-", dir="/tmp"))
-    run.chmod(0o711)
+    """A folder with a short name, for sockets; it gets one folder a server.
+
+    A socket's path may have 107 bytes, so a long ``TMPDIR`` is passed over for ``/tmp``. Raises
+    ``EngineError``.
+    """
+    wanted = tempfile.gettempdir()
+    place = wanted if len(wanted) <= TEMP_CHARS_MAX else "/tmp"
+    try:
+        run = Path(tempfile.mkdtemp(prefix="premortem-", dir=place))
+        run.chmod(0o711)
+    except OSError as error:
+        raise EngineError(
+            f"cannot use {place} for sockets: {error.strerror}: set TMPDIR"
+        ) from error
     return run
 
 

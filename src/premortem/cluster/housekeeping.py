@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["logs", "pause_guard", "prepare", "twin"]
 
 LOOK_S = 0.1
+GUARD_S = 1.0
+"""A look is one question to the pooler's console."""
 LOG_BYTES_MAX = 16 * 1024 * 1024
 
 
@@ -47,17 +49,17 @@ async def _knock(owner: Supervisor) -> None:
 
 
 async def pause_guard(owner: Supervisor) -> None:
-    """A pause nobody holds (we died in a switchover, somebody forgot) ends within 2 s."""
+    """A pause nobody holds (we died in a switchover, say) ends within 2 s: a look, its answer."""
     if owner.state.pgbouncer is None:
         return
     while True:
-        await asyncio.sleep(1.0)
-        if owner.pausing:
+        await asyncio.sleep(GUARD_S)
+        if owner.acts.holders:
             continue
         with contextlib.suppress(EngineError):
             paused = await asyncio.to_thread(owner.state.console.paused)
-            if paused and not owner.pausing:
-                owner.say("the pooler is paused and nobody switches: RESUME")
+            if paused and not owner.acts.holders:
+                owner.say("the pooler is paused and no script of ours holds it: RESUME")
                 await asyncio.to_thread(owner.state.console.resume)
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from premortem.cluster import steps
-from premortem.cluster.acts import play
 from premortem.cluster.check import check
 from premortem.cluster.files import write_files
 from premortem.cluster.state import save
@@ -57,10 +56,11 @@ class Orders:
             raise EngineError("a switchover or a rolling restart is under way: wait for it")
         async with self.owner.switching:
             leader = await self.owner.acts.leader()
-            best = await self._best_replica(leader)
+            await self._heir(leader)
             if node:
                 self.owner.state.topology.node(node)
-            await self._play(self._away(node or best), say, leader)
+            script = steps.switchover if node else steps.hand_over
+            await self._play(script(node or leader.name, pooled=self._pooled), say, leader)
             return {"from": leader.name, "primary": (await self.owner.acts.leader()).name}
 
     async def _rolling(self, node: str, order: object, say: Say) -> Mapping[str, object]:
@@ -69,25 +69,21 @@ class Orders:
         async with self.owner.switching:
             leader = await self.owner.acts.leader()
             replicas = [n.name for n in self.owner.state.topology.servers if n != leader]
-            best = await self._best_replica(leader) if replicas else ""
-            script = steps.rolling(replicas, leader.name, lambda _: self._away(best))
+            if replicas:
+                await self._heir(leader)
+            script = steps.rolling(replicas, leader.name, pooled=self._pooled)
             await self._play(script, say, leader)
             return {"restarted": [*replicas, leader.name]}
 
-    def _away(self, best: str) -> steps.Script:
-        """Patroni promotes. ``steps.hand_over`` would be quicker, and its model holds; on real
-        servers the new primary was not seen in time, so it is not used."""
-        return steps.switchover(best, pooled=self.owner.state.pgbouncer is not None)
+    @property
+    def _pooled(self) -> bool:
+        return self.owner.state.pgbouncer is not None
 
     async def _play(self, script: steps.Script, say: Say, leader: Node) -> None:
-        async def perform(step: steps.Step) -> Outcome:
-            say(f"{step.kind} {step.node}".strip())
-            return await self.owner.acts.perform(step)
-
         async def whole() -> Outcome:
             self.owner.held.add(leader.name)
             try:
-                return await play(script, perform)
+                return await self.owner.acts.play(script, say)
             finally:
                 self.owner.held.discard(leader.name)
 
@@ -96,11 +92,11 @@ class Orders:
         if not outcome.ok:
             raise EngineError(outcome.note)
 
-    async def _best_replica(self, leader: Node) -> str:
-        """A streaming one, by name; nothing is stopped when there is none."""
-        for name, standing in sorted((await self.owner.acts.standing()).items()):
-            if name != leader.name and standing == ("replica", "streaming"):
-                return name
+    async def _heir(self, leader: Node) -> None:
+        """Nothing is stopped unless somebody streams who could take over."""
+        for name, (_, state) in (await self.owner.acts.standing()).items():
+            if name != leader.name and state == "streaming":
+                return
         raise EngineError("no replica streams from the primary: see premortem cluster status")
 
     # -- more and fewer nodes

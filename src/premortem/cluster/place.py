@@ -43,7 +43,9 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
 
 
 def _free(host: str, port: int) -> bool:
+    """Whether nobody listens there; what closed connections leave behind for a minute is no one."""
     with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((host, port))
         except OSError:

@@ -76,9 +76,10 @@ class State:
 
     @property
     def console(self) -> Console:
-        return Console(
-            self.topology.address, self.topology.app_port, "premortem", self.secrets.rest
-        )
+        """The pooler's; it holds those databases that lead to the primary."""
+        t = self.topology
+        held = tuple(sorted({p.alias for p in t.pools if not p.replicas}))
+        return Console(t.address, t.app_port, "premortem", self.secrets.rest, held)
 
     def server_dsn(self, node: Node, role: str = "postgres", database: str = "postgres") -> str:
         """Straight to one server. Holds a password."""

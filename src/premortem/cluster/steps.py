@@ -2,20 +2,20 @@
 
 A generator yields a step and is sent what came of it. Nothing here waits, reads a clock or talks
 to a server, so every interleaving with crashes in between can be explored
-(tests/unit/cluster/test_steps.py does).
+(tests/unit/cluster/test_steps_model.py does).
 
-The invariant of `fail_over`: the leader key of a node is released only after every process of
-that node's server was seen dead, and nothing of that node is started in between. So a key that we
-release never lets a second server become writable beside a first one.
+The invariant of `fail_over` and `hand_over`: the leader key of a node is released only after every
+process of that node's server was seen dead, and nothing of that node is started in between. So a
+key that we release never lets a second server become writable beside a first one.
 
-The invariant of `switchover`: after PAUSE was asked for, RESUME is asked for on every path; if we
-die in between, whoever starts next runs `recover`, which resumes first of all. Each step has a
-time-out (`Step.within_s`), so that every path ends.
+The invariant of `hand_over` and `switchover`: after PAUSE was asked for, RESUME is asked for on
+every path; if we die in between, whoever starts next runs `recover`, which resumes first of all.
+Each step has a time-out (`Step.within_s`), so that every path ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,13 +70,14 @@ class Outcome:
 Script = Generator[Step, Outcome, Outcome]
 """Yields steps, is sent outcomes, returns what came of the whole."""
 
+CHECKPOINT_S = 30.0
 FENCE_TRIES = 5
 """Kill and look again; a process in uninterruptible sleep may need a moment."""
 PAUSE_S = 5.0
 """Longest wait for running transactions to end; PgBouncer queues new ones meanwhile."""
 SWITCH_S = 20.0
 STOP_S = 10.0
-"""Longest wait for a server's orderly stop; after a checkpoint it takes some 50 ms."""
+"""Longest wait for a server's orderly stop; after a checkpoint it takes some 100 ms."""
 ROUTE_S = 10.0
 RESUME_S = 5.0
 HOLD_S = 0.2
@@ -118,36 +119,14 @@ def fail_over(node: str, *, pooled: bool = False) -> Script:
     return Outcome(ok=True, note=released.note)
 
 
-def switchover(to: str, *, pooled: bool = True) -> Script:
-    """Move the primary without an error: PAUSE, switch, wait for the route, RESUME.
-
-    The checkpoint comes first so that the old primary has little left to write at shutdown. When
-    PAUSE times out nothing is switched: users keep what they have.
-    """
-    yield Step("checkpoint", "", 30.0)
-    if pooled:
-        paused = yield Step("pause", "", PAUSE_S)
-        if not paused.ok:
-            yield Step("resume", "", RESUME_S)
-            return Outcome(ok=False, note=f"not switched, could not pause: {paused.note}")
-    asked = yield Step("ask_switchover", to, SWITCH_S)
-    routed = yield Step("await_route", to if asked.ok else "", ROUTE_S)
-    if pooled:
-        yield Step("resume", "", RESUME_S)
-    if not asked.ok:
-        return Outcome(ok=False, note=f"Patroni did not switch: {asked.note}")
-    return Outcome(ok=routed.ok, note=routed.note)
-
-
 def hand_over(primary: str, *, pooled: bool = True) -> Script:
     """Move the primary away from this node: the same order as `fail_over`, with a gentle stop.
 
     The server stops in order (it sends all it has to its replicas first), is seen dead, and its
-    key is released: the replicas see that at once. Patroni's own switchover sleeps twice for a
-    second on the old primary and two seconds on every other replica, which then cannot confirm
-    commits. Which replica takes over is Patroni's choice; to name one use `switchover`.
+    key is released: the replicas see that at once, and Patroni makes the fittest one primary. When
+    PAUSE or the stop take too long nothing moves: users keep the primary they have.
     """
-    yield Step("checkpoint", "", 30.0)
+    yield Step("checkpoint", "", CHECKPOINT_S)
     if pooled:
         paused = yield Step("pause", "", PAUSE_S)
         if not paused.ok:
@@ -171,6 +150,28 @@ def hand_over(primary: str, *, pooled: bool = True) -> Script:
     return Outcome(ok=False, note=f"not switched, {where}: {routed.note}")
 
 
+def switchover(to: str, *, pooled: bool = True) -> Script:
+    """Make a named server primary: only Patroni's own switchover can promise which one.
+
+    It takes some three seconds longer than `hand_over`: Patroni looks for the end of the old server
+    once a second, gives the replicas one more, and the other ones stand back for two (`ha.py`,
+    `demote` and `process_unhealthy_cluster`), in which they confirm no commit.
+    """
+    yield Step("checkpoint", "", CHECKPOINT_S)
+    if pooled:
+        paused = yield Step("pause", "", PAUSE_S)
+        if not paused.ok:
+            yield Step("resume", "", RESUME_S)
+            return Outcome(ok=False, note=f"not switched, could not pause: {paused.note}")
+    asked = yield Step("ask_switchover", to, SWITCH_S)
+    routed = yield Step("await_route", to if asked.ok else "", ROUTE_S)
+    if pooled:
+        yield Step("resume", "", RESUME_S)
+    if not asked.ok:
+        return Outcome(ok=False, note=f"Patroni did not switch: {asked.note}")
+    return Outcome(ok=routed.ok, note=routed.note)
+
+
 def recover(nodes_down: Iterable[str]) -> Script:
     """What a supervisor does first: let clients through, then see to nodes without a Patroni."""
     yield Step("resume", "", RESUME_S)
@@ -182,18 +183,15 @@ def recover(nodes_down: Iterable[str]) -> Script:
     return Outcome(ok=not notes, note="; ".join(notes))
 
 
-def rolling(replicas: Iterable[str], primary: str, away: Callable[[str], Script]) -> Script:
-    """Restart every server, replicas first, the primary last and only after it is one no more.
-
-    ``away`` is how the primary is moved: `hand_over`, or `switchover` to somebody.
-    """
+def rolling(replicas: Iterable[str], primary: str, *, pooled: bool = True) -> Script:
+    """Restart every server, replicas first, the primary last and only after it is one no more."""
     others = tuple(replicas)
     for node in others:
         turn = yield from _restart(node)
         if not turn.ok:
             return turn
     if others:
-        moved = yield from away(primary)
+        moved = yield from hand_over(primary, pooled=pooled)
         if not moved.ok:
             return moved
     return (yield from _restart(primary))

@@ -26,7 +26,7 @@ import psutil
 import psycopg
 
 from premortem.cluster import housekeeping, steps
-from premortem.cluster.acts import Acts, play
+from premortem.cluster.acts import Acts
 from premortem.cluster.control import serve
 from premortem.cluster.orders import Orders
 from premortem.cluster.state import State, load
@@ -75,7 +75,6 @@ class Supervisor:
         self.stopping = asyncio.Event()
         self.acts = Acts(state, self.start_node, self.say)
         self.switching = asyncio.Lock()
-        self.fencing: set[str] = set()
         self.held: set[str] = set()
         """Nodes that a planned script works on: their watchers leave them alone."""
 
@@ -128,7 +127,7 @@ class Supervisor:
 
     async def _recover(self) -> None:
         """Whatever our predecessor left half done: let clients through first of all."""
-        await play(steps.recover(()), self.acts.perform)
+        await self.acts.play(steps.recover(()))
 
     async def _adopt(self) -> None:
         found = await asyncio.to_thread(adopt, [k.unit for k in self.kept.values()])
@@ -204,11 +203,7 @@ class Supervisor:
 
     async def _fail_over(self, node: str) -> None:
         pooled = self.front and self.state.pgbouncer is not None
-        self.fencing.add(node)
-        try:
-            await play(steps.fail_over(node, pooled=pooled), self.acts.perform)
-        finally:
-            self.fencing.discard(node)
+        await self.acts.play(steps.fail_over(node, pooled=pooled))
 
     async def start_node(self, node: str) -> None:
         """Start a node's Patroni (the step ``start``)."""
@@ -229,11 +224,6 @@ class Supervisor:
             self.say(str(error))
         kept.started_at = time.monotonic()
 
-    @property
-    def pausing(self) -> bool:
-        """Whether one of our own scripts may hold the pooler now."""
-        return self.switching.locked() or bool(self.fencing)
-
     # -- stopping
 
     async def _stop(self) -> None:
@@ -244,7 +234,7 @@ class Supervisor:
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
         leader = ""
         with contextlib.suppress(EngineError):
-            leader = (await self.acts.leader()).name
+            leader = (await self.acts.leader(within_s=1.0)).name
         doors = [k for k in self.kept.values() if k.unit.host == FRONT]
         nodes = [k for k in self.kept.values() if k.unit.kind == "patroni"]
         for group in (

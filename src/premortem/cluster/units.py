@@ -71,8 +71,9 @@ def _node(state: State, n: Node) -> Iterator[Unit]:
     if n.postgres:
         conf = str(home / "patroni.yml")
         argv = state.launch.command(Path(conf))
+        marked = {**env, MARK: str(state.data(n))}
         log = home / "patroni.log"
-        yield Unit(f"patroni-{n.name}", "patroni", n.name, argv, env, user, log)
+        yield Unit(f"patroni-{n.name}", "patroni", n.name, argv, marked, user, log)
 
 
 def _front(state: State) -> Iterator[Unit]:
@@ -154,23 +155,32 @@ def adopt(wanted: Sequence[Unit]) -> dict[str, Proc]:
     return found
 
 
+MARK = "PREMORTEM_DATA"
 SERVERS = ("postgres", "pg_", "initdb", "python")
 """What Patroni starts in a data folder; somebody's editor there is none of our business."""
 
 
 def remains(data: Path) -> list[psutil.Process]:
-    """Every process of the server in this data folder.
+    """Every process of the server in this data folder, and every one that may yet start it.
 
     All of PostgreSQL's processes have the data folder as working directory, also those whose
-    postmaster died before them, so none that could still write is missed.
+    postmaster died before them, so none that could still write is missed. Patroni and the helper
+    by which it starts a server carry our mark in their environment: a Patroni that is killed in
+    that moment leaves a helper behind, and the helper a server.
     """
-    place, found = str(data), []
-    for p in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            ours = p.name().startswith(SERVERS) and p.status() != psutil.STATUS_ZOMBIE
-            if ours and (p.cwd() == place or any(place in word for word in p.cmdline())):
-                found.append(p)
+    found = [p for p in psutil.process_iter() if _belongs(p, str(data))]
     return [p for p in found if p.pid != os.getpid()]
+
+
+def _belongs(p: psutil.Process, place: str) -> bool:
+    try:
+        if not p.name().startswith(SERVERS) or p.status() == psutil.STATUS_ZOMBIE:
+            return False
+        if p.cwd() == place or any(place in word for word in p.cmdline()):
+            return True
+        return p.name().startswith("python") and p.environ().get(MARK) == place
+    except psutil.Error:
+        return False
 
 
 def postmaster(data: Path) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, median
@@ -83,16 +84,22 @@ def reference(
     history: History, metric: str, *, over_s: float, gap_s: float, noise: Noise, sigma_min: float
 ) -> Reference | None:
     """Level and spread of the samples between ``over_s`` and ``gap_s`` seconds ago."""
+    plain = history.remember(_reference, metric, over_s, gap_s)
+    if plain is None:
+        return None
+    sigma = max(plain.sigma, sigma_min)
+    if noise == "poisson":
+        sigma = max(sigma, math.sqrt(max(plain.level, 1.0)))
+    return Reference(plain.level, sigma)
+
+
+def _reference(history: History, metric: str, over_s: float, gap_s: float) -> Reference | None:
     series = history.window(metric, over_s)
-    until = history.now - gap_s
-    values = [v for at, v in zip(series.at, series.values, strict=True) if at <= until]
+    values = series.values[: bisect_right(series.at, history.now - gap_s)]
     if len(values) < SAMPLES_MIN:
         return None
     middle = median(values)
-    sigma = max(MAD_TO_SIGMA * median(abs(v - middle) for v in values), sigma_min)
-    if noise == "poisson":
-        sigma = max(sigma, math.sqrt(max(middle, 1.0)))
-    return Reference(middle, sigma)
+    return Reference(middle, MAD_TO_SIGMA * median(abs(v - middle) for v in values))
 
 
 def departure(values: Sequence[float], usual: Reference) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -29,10 +29,32 @@ PAGES = (Window(3600.0, 300.0, 14.4), Window(21600.0, 1800.0, 6.0))
 
 @dataclass(slots=True)
 class _Sums:
-    """Minute buckets of (started at, bad share summed, samples), oldest first."""
+    """What has been bad and how much was seen, in all and before each minute that is kept."""
 
-    buckets: deque[list[float]]
+    keep: int
+    """Minutes that are kept; cut back whenever there are twice as many."""
+    started: list[float] = field(default_factory=list)
+    before: list[tuple[float, int]] = field(default_factory=list)
+    """(bad shares summed, samples) before the minute of the same place in ``started``."""
+    bad: float = 0.0
+    samples: int = 0
     seen_at: float = float("-inf")
+
+    def add(self, at: float, bad: float) -> None:
+        if not self.started or at - self.started[-1] >= BUCKET_S:
+            self.started.append(at)
+            self.before.append((self.bad, self.samples))
+            if len(self.started) >= 2 * self.keep:
+                del self.started[: -self.keep], self.before[: -self.keep]
+        self.bad, self.samples, self.seen_at = self.bad + bad, self.samples + 1, at
+
+    def share(self, since: float) -> float:
+        """The bad share in the minutes that began at ``since`` or later; 0 where none was seen."""
+        first = bisect_left(self.started, since)
+        if first == len(self.started):
+            return 0.0
+        bad, samples = self.before[first]
+        return (self.bad - bad) / (self.samples - samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +72,7 @@ class BurnRate:
     seen_s_min: float = 300.0
     """A window is judged by what is known of it; less than five minutes are not enough."""
     _sums: _Sums = field(
-        default_factory=lambda: _Sums(deque(maxlen=int(PAGES[-1].long_s / BUCKET_S) + 1)),
+        default_factory=lambda: _Sums(int(PAGES[-1].long_s / BUCKET_S) + 1),
         repr=False,
         compare=False,
     )
@@ -58,8 +80,8 @@ class BurnRate:
     def detect(self, history: History) -> Iterator[Signal]:
         """Take in the newest sample; yield one signal a window pair that burns."""
         self._take(history)
-        buckets = self._sums.buckets
-        if not buckets or history.now - buckets[0][0] < self.seen_s_min:
+        started = self._sums.started
+        if not started or history.now - started[0] < self.seen_s_min:
             return
         for window in self.windows:
             long = self._burn(history.now - window.long_s)
@@ -77,18 +99,7 @@ class BurnRate:
         series = history.window(self.metric, 3.0)
         if not series.at or series.at[-1] <= self._sums.seen_at:
             return
-        at, bad = series.at[-1], 1.0 - min(max(series.values[-1], 0.0), 1.0)
-        buckets = self._sums.buckets
-        if not buckets or at - buckets[-1][0] >= BUCKET_S:
-            buckets.append([at, 0.0, 0.0])
-        buckets[-1][1] += bad
-        buckets[-1][2] += 1
-        self._sums.seen_at = at
+        self._sums.add(series.at[-1], 1.0 - min(max(series.values[-1], 0.0), 1.0))
 
     def _burn(self, since: float) -> float:
-        bad = count = 0.0
-        for started_at, errors, samples in reversed(self._sums.buckets):
-            if started_at < since:
-                break
-            bad, count = bad + errors, count + samples
-        return bad / count / (1.0 - self.objective) if count else 0.0
+        return self._sums.share(since) / (1.0 - self.objective)

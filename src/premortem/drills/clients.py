@@ -65,6 +65,7 @@ class Clients:
         start_at: float | None,
         cpus: Sequence[int] | None,
         leash: Leash,
+        retries: int = RETRIES,
     ) -> Clients:
         """Start the engine; its arrivals begin at ``start_at`` (epoch seconds) or at once."""
         spec = folder / f"{name}.spec.json"
@@ -76,7 +77,7 @@ class Clients:
                     "pace": list(pace),
                     "seed": seed,
                     "timeout_ms": TIMEOUT_MS,
-                    "retries": RETRIES,
+                    "retries": retries,
                     "refusal_ms": REFUSAL_MS,
                     "start_at": start_at,
                     "ack_file": str(folder / f"{name}.acknowledged.jsonl"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
+import os
 import shutil
 import sys
 import sysconfig
@@ -46,6 +47,8 @@ def launch() -> Launch:
     library = _site_packages()
     user = unprivileged_user()
     env = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+    if added := os.environ.get("PYTHONPATH"):  # what we were found by, Patroni may be too
+        env["PYTHONPATH"] = added
     own = Path(sys.executable)
     if all(reachable(p, user) for p in (own, Path(sysconfig.get_path("stdlib")), library)):
         return Launch((), str(own), env, user)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from psycopg import pq
@@ -33,26 +34,42 @@ def find() -> Program | None:
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """The admin console. It speaks the simple protocol only, one connection an order."""
+    """The admin console. It speaks the simple protocol only, one connection an order.
+
+    Databases are paused one by one, never all with a bare PAUSE: of that one nothing that 1.18's
+    console shows would tell, and a pause that nobody can see is a pause that nobody ends.
+    """
 
     host: str
     port: int
     user: str
     password: str = field(repr=False)
+    databases: tuple[str, ...] = ("app",)
+    """Those that are paused and resumed."""
 
     def pause(self, within_s: float) -> None:
         """Wait for transactions to end and hold new ones. Raises ``EngineError`` on time-out.
 
         After a time-out PgBouncer still waits to pause: the caller must send ``resume``.
         """
-        self._order("PAUSE", within_s)
+        self._each("PAUSE", within_s)
 
     def resume(self, within_s: float = 5.0) -> None:
         """Let clients through again; fine when they were never held."""
+        self._each("RESUME", within_s)
+
+    def _each(self, order: str, within_s: float) -> None:
+        """The order for every database at once: one that takes its time delays no other."""
+        with ThreadPoolExecutor(len(self.databases)) as pool:
+            sent = [pool.submit(self._one, order, name, within_s) for name in self.databases]
+        for each in sent:
+            each.result()
+
+    def _one(self, order: str, database: str, within_s: float) -> None:
         try:
-            self._order("RESUME", within_s)
+            self._order(f"{order} {_quoted(database)}", within_s)
         except EngineError as error:
-            if "not paused" not in str(error):
+            if "is not paused" not in str(error):
                 raise
 
     def reload(self) -> None:
@@ -68,7 +85,7 @@ class Console:
         ]
 
     def paused(self) -> bool:
-        """Whether clients are held now."""
+        """Whether clients of any database are held now (not by a bare PAUSE: see above)."""
         return any(row.get("paused") == "1" for row in self.show("databases"))
 
     def _order(self, order: str, within_s: float) -> pq.abc.PGresult:
@@ -112,6 +129,11 @@ class Console:
             )
         connection.nonblocking = 1
         return connection
+
+
+def _quoted(name: str) -> str:
+    """A database's name as the console reads it: ``my-shop`` is two words without quotes."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _wait(connection: pq.abc.PGconn, deadline: float, *, read: bool, what: str) -> None:

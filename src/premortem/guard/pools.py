@@ -2,14 +2,21 @@
 
 =================================  ======================================================
 psycopg_pool (sync and async)      all five metrics, from ``get_stats()``
-SQLAlchemy ``QueuePool``           in_use, size, max; it keeps no count of those who wait
-asyncpg ``Pool``                   in_use, size, max; it keeps no count of those who wait
+SQLAlchemy engine or ``QueuePool`` all five; it keeps no times, so its ``connect`` is timed
+asyncpg ``Pool``                   in_use, size, max, waiting; it keeps no times, and its
+                                   ``acquire`` cannot be timed from outside
 anything else                      a callable that returns the metrics
 =================================  ======================================================
+
+Who waits is in no public figure of SQLAlchemy and asyncpg. It is read from their queues, whose
+shape may change: where it cannot be found, ``pool.waiting`` is missing, never 0.
 """
 
 from __future__ import annotations
 
+import math
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -72,7 +79,9 @@ def _reading(pool: Any) -> Callable[[], dict[str, float]]:
     if hasattr(pool, "get_stats"):
         return lambda: _psycopg(pool.get_stats())
     if hasattr(pool, "checkedout"):
-        return lambda: _sqlalchemy(pool)
+        return Timed(lambda: pool)
+    if hasattr(getattr(pool, "pool", None), "checkedout"):  # an engine: dispose() changes its pool
+        return Timed(lambda: pool.pool)
     if hasattr(pool, "get_idle_size"):
         return lambda: _asyncpg(pool)
     if callable(pool):
@@ -98,15 +107,55 @@ def _psycopg(stats: Mapping[str, int]) -> dict[str, float]:
     }
 
 
+class Timed:
+    """A SQLAlchemy pool whose ``connect`` is timed from the first reading on."""
+
+    def __init__(self, pool: Callable[[], Any]) -> None:
+        self._pool = pool
+        self._timed: Any = None
+        self._lock = threading.Lock()
+        self._granted = self._waited_s = 0.0
+        self._follow()
+
+    def __call__(self) -> dict[str, float]:
+        pool = self._follow()
+        return _sqlalchemy(pool) | {"granted": self._granted, "waited_ms": 1000 * self._waited_s}
+
+    def _follow(self) -> Any:
+        pool = self._pool()
+        if pool is not self._timed:
+            self._timed = pool
+            pool.connect = self._timing(pool, pool.connect)
+        return pool
+
+    def _timing(self, pool: Any, connect: Callable[[], Any]) -> Callable[[], Any]:
+        """As psycopg_pool counts: opening a connection that may be opened is no wait."""
+
+        def timed() -> Any:
+            begun = time.perf_counter()
+            taken = pool.checkedout() >= _sqlalchemy_max(pool)
+            connection = connect()
+            with self._lock:
+                self._granted += 1
+                self._waited_s += (time.perf_counter() - begun) if taken else 0.0
+            return connection
+
+        return timed
+
+
 def _sqlalchemy(pool: Any) -> dict[str, float]:
     values = {
         "pool.in_use": float(pool.checkedout()),
         "pool.size": float(pool.checkedin() + pool.checkedout()),
     }
+    if (limit := _sqlalchemy_max(pool)) < math.inf:
+        values["pool.max"] = limit
+    return values | _queued(getattr(pool, "_pool", None))
+
+
+def _sqlalchemy_max(pool: Any) -> float:
     overflow = getattr(pool, "_max_overflow", 0)
-    if overflow >= 0:  # -1 stands for no bound at all
-        values["pool.max"] = float(pool.size() + overflow)
-    return values
+    return math.inf if overflow < 0 else float(pool.size() + overflow)
 
 
 def _asyncpg(pool: Any) -> dict[str, float]:
@@ -114,4 +163,18 @@ def _asyncpg(pool: Any) -> dict[str, float]:
         "pool.in_use": float(pool.get_size() - pool.get_idle_size()),
         "pool.max": float(pool.get_max_size()),
         "pool.size": float(pool.get_size()),
-    }
+    } | _queued(getattr(pool, "_queue", None))
+
+
+def _queued(queue: Any) -> dict[str, float]:
+    """Who waits on ``queue``: threads on a condition, or tasks on an asyncio queue (SQLAlchemy
+    wraps it once)."""
+    threads = getattr(getattr(queue, "not_empty", None), "_waiters", None)
+    tasks = getattr(getattr(queue, "_queue", queue), "_getters", None)
+    if tasks is None:
+        tasks = getattr(queue, "_getters", None)
+    if threads is not None:
+        return {"pool.waiting": float(len(threads))}
+    if tasks is not None:
+        return {"pool.waiting": float(sum(not t.done() for t in tuple(tasks)))}
+    return {}

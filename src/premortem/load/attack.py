@@ -144,7 +144,7 @@ def attack(
             plan.journeys,
             plan.settings,
             seed=plan.seed,
-            run=f"{plan.seed}-{os.getpid()}",
+            run=f"{plan.seed}-{plan.share[0]}-{os.getpid()}",
             on_second=on_second,
             acknowledge=acknowledge,
         )

@@ -21,6 +21,7 @@ from typing import Literal
 __all__ = [
     "Comparison",
     "NotComparable",
+    "change_points",
     "comparability",
     "compare",
     "demand_comparable",
@@ -175,6 +176,33 @@ def _judge(
     if p_value >= alpha and power >= POWER_MIN:
         return "same", f"a change that matters would have been found with power {power:.2f}"
     return "cannot_tell", f"p = {p_value:.3g}, power {power:.2f}: take more runs"
+
+
+def change_points(
+    values: Sequence[float], *, least: int = 4, alpha: float = 0.05
+) -> tuple[int, ...]:
+    """Where a series changed its level: the index at which each new stretch begins.
+
+    Binary segmentation: the split whose Mann-Whitney p-value is smallest, if that is below
+    ``alpha`` after Bonferroni's correction for the splits tried; then the same on both sides.
+    Stretches are at least ``least`` values long.
+
+    >>> change_points([100, 101, 99, 100, 102, 98, 100, 80, 81, 79, 80, 82, 78])
+    (7,)
+    """
+    splits = range(least, len(values) - least + 1)
+    if not splits:
+        return ()
+
+    def chance(at: int) -> float:
+        return _p_value(_u(values[:at], values[at:]), values[:at], values[at:])
+
+    best = min(splits, key=chance)
+    if chance(best) * len(splits) >= alpha:
+        return ()
+    before = change_points(values[:best], least=least, alpha=alpha)
+    after = change_points(values[best:], least=least, alpha=alpha)
+    return (*before, best, *(best + at for at in after))
 
 
 def comparability(conditions: Mapping[str, object]) -> str:

@@ -103,6 +103,9 @@ class User(Protocol):
     def random(self) -> random.Random:
         """This user's own dice: the same seed gives the same choices."""
 
+    def cookie(self, name: str) -> str:
+        """What the site had this user keep. Raises ``LookupError`` when there is no such cookie."""
+
     def get(
         self,
         path: str,

@@ -1,7 +1,8 @@
 """Finds the knee: the highest rate of users at which the site still keeps its promise.
 
 The way of MLRsearch (draft-ietf-bmwg-mlrsearch): short trials bracket the knee, full-length trials
-confirm both ends, and a bound that a confirmation contradicts is given up. :func:`search` decides
+just below and above what the overloaded site delivered confirm both ends, the winner is measured
+again, and a bound that a confirmation contradicts is given up. :func:`search` decides
 by yielding :class:`Trial`\\ s and being sent what was :class:`Measured`; whoever drives it performs
 them, so the same search runs against a site, a simulation or a table.
 
@@ -14,12 +15,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
-from statistics import median
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
-__all__ = ["Bars", "Knee", "Measured", "Trial", "held", "search"]
+__all__ = ["Bars", "Knee", "Measured", "Trial", "held", "hopeless", "search"]
 
 Purpose = Literal["bracket", "confirm"]
 
@@ -43,6 +43,8 @@ class Bars:
     full_s: float = 10.0
     full_s_max: float = 60.0
     """A full trial lasts as long as the precision needs users, within these bounds."""
+    repeats_max: int = 2
+    """Of a trial whose generator was late."""
     trials_max: int = 40
     contradictions_max: int = 4
     """A site that changes its mind more often has no one knee (caches, noisy neighbours)."""
@@ -55,6 +57,8 @@ class Trial:
     users_per_s: float
     seconds: float
     purpose: Purpose
+    calm_journey_s: float = 0.0
+    """How long a journey takes on the calm site; 0 while that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,17 @@ class Measured:
     """Median duration of a served journey."""
     invalid: str | None = None
     """Why the generator is not to be believed, if it is not."""
+    stopped: str | None = None
+    """Why somebody ended the search: the person, or a rule of safety."""
     levels: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """How loaded each resource was, 0 to 1, for :mod:`premortem.load.bottleneck`."""
+    started_at: float = 0.0
+    """Seconds since the epoch."""
+    requests_per_s: float = 0.0
+    requests_in_flight: float = 0.0
+    """On average, by Little's law from their times: thinking users have none."""
+    p50_ms: float | None = None
+    p99_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +136,21 @@ def held(measured: Measured, bars: Bars, calm_journey_s: float) -> bool:
     return backlog(measured, calm_journey_s) <= limit
 
 
+def hopeless(so_far: Measured, trial: Trial, bars: Bars) -> bool:
+    """Whether a trial under way can no longer hold, so that it may end here.
+
+    What was counted so far is held against what the whole trial may count.
+
+    >>> trial = Trial(100.0, 10.0, "confirm")
+    >>> hopeless(Measured(100, 3, 300, 290, 9), trial, Bars())
+    False
+    >>> hopeless(Measured(100, 3, 300, 288, 11), trial, Bars())
+    True
+    """
+    planned = max(so_far.offered, round(trial.users_per_s * trial.seconds))
+    return not held(replace(so_far, offered=planned), bars, trial.calm_journey_s or math.inf)
+
+
 def trial_seconds(users_per_s: float, width: float, bars: Bars) -> float:
     """How long a trial must last to see an overload of ``width`` (relative) beyond chance.
 
@@ -154,25 +182,24 @@ class _Search:
         seconds = trial_seconds(users_per_s, width, self.bars)
         if purpose == "confirm":
             seconds = max(seconds, self.bars.full_s)
-        measured = yield Trial(users_per_s, seconds, purpose)
-        self.trials.append(measured)
-        if measured.invalid is not None:
-            raise _Abstain(
-                f"the generator was the limit at {users_per_s:.4g}/s: {measured.invalid}"
-            )
+        measured = yield from self.believable(Trial(users_per_s, seconds, purpose, self.calm_s))
         if not self.calm_s or users_per_s <= min(t.users_per_s for t in self.trials):
             self.calm_s = measured.journey_s
         return held(measured, self.bars, self.calm_s)
 
-    def guess(self, low: float, high: float) -> float:
-        """Where to try between two bounds: at what the overloaded site delivered, if that is
-        inside, else in the middle (geometric, as rates are judged by their ratio)."""
-        step = 1.0 + self.bars.precision
-        delivered = self.trials[-1].served_per_s
-        first = len(self.trials) < 2 or self.trials[-1].users_per_s == high
-        if first and low * step < delivered < high / step:
-            return delivered / math.sqrt(step)
-        return math.sqrt(low * high)
+    def believable(self, trial: Trial) -> Generator[Trial, Measured, Measured]:
+        """The trial, repeated while the generator was late: a busy neighbour passes, a generator
+        at its limit is late again."""
+        for _ in range(self.bars.repeats_max + 1):
+            measured = yield trial
+            if measured.stopped is not None:
+                raise _Abstain(f"stopped at {trial.users_per_s:.4g}/s: {measured.stopped}")
+            if measured.invalid is None:
+                self.trials.append(measured)
+                return measured
+        raise _Abstain(
+            f"the generator was the limit at {trial.users_per_s:.4g}/s: {measured.invalid}"
+        )
 
     def bracket(self) -> Generator[Trial, Measured, tuple[float, float]]:
         """Double until it does not hold (or halve until it does)."""
@@ -190,39 +217,52 @@ class _Search:
                 rate /= 2.0
         return low, high
 
-    def narrow(self, low: float, high: float) -> Generator[Trial, Measured, tuple[float, float]]:
-        """Trials between the bounds, longer as they close in."""
-        while high / low > 1.0 + self.bars.precision:
-            rate = self.guess(low, high)
-            width = max(self.bars.precision, (high / low - 1.0) / 2.0)
-            if (yield from self.perform(rate, "bracket", width)):
+    def estimate(self, low: float, high: float) -> float:
+        """Where the knee should be: what the overloaded site delivered, if that is between the
+        bounds, else their middle (geometric, as rates are judged by their ratio)."""
+        delivered = next(t.served_per_s for t in self.trials if t.users_per_s == high)
+        return delivered if low < delivered < high else math.sqrt(low * high)
+
+    def confirm(self, low: float, high: float) -> Generator[Trial, Measured, tuple[float, float]]:
+        """Full-length trials just below and just above the estimate, moved while they contradict
+        it, halved while they are too far apart; then the winner once more.
+
+        A bound that short trials gave is taken up only when a full-length trial arrives there.
+        """
+        reach = math.sqrt(1.0 + self.bars.precision)
+        middle = self.estimate(low, high)
+        low, high = yield from self.straddle(middle / reach, middle * reach)
+        while high / low > (1.0 + self.bars.precision) * 1.0001:
+            rate = math.sqrt(low * high)
+            if (yield from self.perform(rate, "confirm", self.bars.precision)):
                 low = rate
             else:
                 high = rate
-        return low, high
+        for _ in range(self.bars.contradictions_max + 1):
+            if (yield from self.perform(low, "confirm", self.bars.precision)):
+                return low, high
+            high, low = low, low / (1.0 + self.bars.precision)
+        raise _Abstain(
+            f"what held once did not hold again, {self.bars.contradictions_max + 1} times: "
+            "the site's capacity changes while it is measured"
+        )
 
-    def confirm(self, low: float, high: float) -> Generator[Trial, Measured, tuple[float, float]]:
-        """Measure both ends again at full length; move on where that contradicts."""
-        step = 1.0 + self.bars.precision
-        low_sure = high_sure = False
-        contradictions = 0
-        while not (low_sure and high_sure):
-            if not low_sure and (yield from self.perform(low, "confirm", self.bars.precision)):
-                low_sure = True
-            elif not low_sure:
-                high, high_sure, low = low, True, low / step
-                contradictions += 1
-            elif not (yield from self.perform(high, "confirm", self.bars.precision)):
-                high_sure = True
-            else:
-                low, high = high, high * step
-                contradictions += 1
-            if contradictions > self.bars.contradictions_max:
-                raise _Abstain(
-                    f"full-length trials contradicted the short ones {contradictions} times: "
-                    "the site's capacity changes while it is measured"
-                )
-        return low, high
+    def straddle(self, low: float, high: float) -> Generator[Trial, Measured, tuple[float, float]]:
+        """Bounds of which full-length trials say that the lower held and the upper did not;
+        each move is twice as far as the one before."""
+        stride = 1.0 + self.bars.precision
+        if (yield from self.perform(low, "confirm", self.bars.precision)):
+            while high <= self.bars.rate_max_per_s:
+                if not (yield from self.perform(high, "confirm", self.bars.precision)):
+                    return low, high
+                low, high, stride = high, high * stride, stride * stride
+            raise _Abstain(f"the curve did not bend up to the ceiling of {low:.4g}/s")
+        while True:
+            low, high, stride = low / stride, low, stride * stride
+            if low < self.bars.start_per_s / 64.0:
+                raise _Abstain(f"the promise is broken even at {high:.3g}/s")
+            if (yield from self.perform(low, "confirm", self.bars.precision)):
+                return low, high
 
 
 def search(bars: Bars) -> Generator[Trial, Measured, Knee]:
@@ -230,11 +270,10 @@ def search(bars: Bars) -> Generator[Trial, Measured, Knee]:
     state = _Search(bars)
     try:
         low, high = yield from state.bracket()
-        low, high = yield from state.narrow(low, high)
         low, high = yield from state.confirm(low, high)
     except _Abstain as why:
         return Knee(None, None, None, tuple(state.trials), str(why))
     full = [t for t in state.trials if t.users_per_s in (low, high)]
-    reason = f"held at {low:.4g}/s and not at {high:.4g}/s, each at full length"
-    reason += f" ({median(t.seconds for t in full):.3g} s)"
+    reason = f"held at {low:.4g}/s, twice, and not at {high:.4g}/s, in trials of full length"
+    reason += f" (up to {max(t.seconds for t in full):.3g} s)"
     return Knee(math.sqrt(low * high), low, high, tuple(state.trials), reason)

@@ -10,27 +10,19 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from heapq import heappush
-from urllib.parse import urljoin, urlsplit
 
-from premortem.load.journey import JourneyEnded, Outcome, Refused, RequestFailed, Response
-from premortem.load.sockets import (
-    READY,
-    RECEIVE_BYTES,
-    RECEIVE_BYTES_MAX,
-    Address,
-    Connection,
-    GeneratorLimit,
-)
+from premortem.load.journey import JourneyEnded, Outcome, RequestFailed, Response
+from premortem.load.samples import Samples
+from premortem.load.sockets import Address, Connection, GeneratorLimit
 from premortem.load.stats import OTHER, Second, Tally
 from premortem.load.visitor import SAFE_METHODS, Exchange, Visitor
-from premortem.load.wire import BadResponse, Head, Heads, Reader
 
-__all__ = ["Requests", "Settings"]
+__all__ = ["TRY_AGAIN", "Requests", "Settings", "words_of"]
 
+TRY_AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+"""The socket has nothing to give, or no room, at the moment."""
 SWEEP_S = 0.005
 """How often time-outs are looked for, when there is something to look at."""
-REDIRECTS_MAX = 5
-"""More is a circle: RFC 2616 recommended 5, and no healthy page needs them."""
 ERRORS_MAX = 100
 """Kinds of errors told apart."""
 
@@ -60,10 +52,6 @@ class Settings:
     the time of waking up (~0.1 ms) off the send lag and costs that much processor time a user."""
 
 
-NO_ANSWER = (b"\0", -1, Head(0, {}, (), 0, close=True))
-"""No response starts like this: until the first one came."""
-
-
 class Requests:
     """The part of the engine below its users. It tells them what came of what they asked for by
     ``_step``, ``_end_user`` and ``_stop_user``."""
@@ -79,7 +67,6 @@ class Requests:
         self._dice = dice
         self._lag, self._service = self.tally.lag, self.tally.service
         self._epoll = select.epoll()
-        self._heads = Heads()
         self._connections: dict[int, Connection] = {}
         self._idle: list[Connection] = []
         self._queue: deque[tuple[Exchange, int, float]] = deque()
@@ -89,8 +76,7 @@ class Requests:
         self._users = self._crowd = 0
         self._sweep_at = float("inf")
         self._row = Second(0)
-        self._usual = NO_ANSWER
-        self._receive_bytes = RECEIVE_BYTES
+        self._samples = Samples()
 
     # -- what the users' part provides
 
@@ -132,11 +118,11 @@ class Requests:
         exchange.connection = connection
         message = exchange.message
         try:
-            sent = connection.sock.send(message)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            sent = connection.write(message)
+        except TRY_AGAIN:
             sent = 0
         except OSError as error:
-            self._lost(connection, f"broken: {_words(error)}")
+            self._lost(connection, f"broken: {words_of(error)}")
             return
         if sent != len(message):
             connection.keep(message[sent:])
@@ -144,7 +130,7 @@ class Requests:
     def _dispatch(self, exchange: Exchange, *, fresh: bool = False) -> None:
         """Put a request on a connection, or in the queue for one."""
         try:
-            connection = self._connection(exchange.user, fresh=fresh)
+            connection = self._connection(exchange, fresh=fresh)
         except GeneratorLimit as error:
             self.limits.add(str(error))
             self._attempt_failed(exchange, f"generator limit: {error}")
@@ -163,11 +149,12 @@ class Requests:
         try:
             connection.send(exchange.message)
         except OSError as error:
-            self._lost(connection, f"broken: {_words(error)}")
+            self._lost(connection, f"broken: {words_of(error)}")
 
-    def _connection(self, user: Visitor, *, fresh: bool) -> Connection | None:
+    def _connection(self, exchange: Exchange, *, fresh: bool) -> Connection | None:
         """A connection to use now; ``None`` when all allowed ones are busy."""
         if not self._keep_alive:
+            user = exchange.user
             own, user.connection = user.connection, None
             if own is not None and not fresh and self._connections.get(own.fd) is own:
                 return own
@@ -182,13 +169,13 @@ class Requests:
         self._connections[connection.fd] = connection
         return connection
 
-    def _release(self, connection: Connection, user: Visitor, *, reusable: bool) -> None:
+    def _release(self, connection: Connection, exchange: Exchange, *, reusable: bool) -> None:
         connection.exchange = connection.reader = None
         connection.used = True
         if not reusable:
             self._drop(connection)
         elif not self._keep_alive:
-            user.connection = connection
+            exchange.user.connection = connection
         else:
             self._idle.append(connection)
             if self._queue:
@@ -246,69 +233,6 @@ class Requests:
         self._row.requests_failed += 1
         self._stop_user(exchange, "failed", RequestFailed(why))
 
-    # -- what comes back
-
-    def _advance(self, connection: Connection) -> None:
-        try:
-            connection.advance()
-        except OSError as error:
-            self._lost(connection, f"broken: {_words(error)}")
-            return
-        if connection.stage == READY:
-            self._readable(connection)
-
-    def _readable(self, connection: Connection) -> None:
-        try:
-            data = connection.sock.recv(self._receive_bytes)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return
-        except OSError as error:
-            self._lost(connection, f"broken: {_words(error)}")
-            return
-        exchange = connection.exchange
-        if exchange is None:  # an idle connection was closed, or speaks without being asked
-            self._drop(connection)
-            return
-        if len(data) == self._receive_bytes < RECEIVE_BYTES_MAX:
-            self._receive_bytes *= 2  # this site's answers are larger
-        if connection.reader is None and data and exchange.method != "HEAD":
-            start, length, head = self._usual
-            if len(data) == length and data.startswith(start):
-                body = b"" if exchange.alone else data[len(start) :]
-                self._answered(connection, exchange, head, body, not head.close)
-                return
-            end = data.find(b"\r\n\r\n")
-            known = self._heads.known.get(data[:end]) if end > 0 else None
-            if known is not None and known.status >= 200 and known.length == len(data) - end - 4:
-                self._usual = (data[: end + 4], len(data), known)
-                self._answered(connection, exchange, known, data[end + 4 :], not known.close)
-                return
-        self._read_on(connection, exchange, data)
-
-    def _read_on(self, connection: Connection, exchange: Exchange, data: bytes) -> None:
-        """The careful way: responses in pieces, chunked ones, odd ones, broken ones."""
-        reader = connection.reader
-        if not data:
-            if reader is None or not reader.end():
-                self._lost(connection, "broken: closed by the server")
-                return
-        else:
-            if reader is None:
-                most = self._settings.body_bytes_max
-                reader = Reader(
-                    self._heads, bodiless=exchange.method == "HEAD", body_bytes_max=most
-                )
-                connection.reader = reader
-            try:
-                if not reader.feed(data):
-                    return
-            except BadResponse as error:
-                self._attempt_failed(exchange, f"bad response: {error}")
-                return
-        assert reader is not None and reader.head is not None
-        reusable = not (reader.head.close or reader.surplus)
-        self._answered(connection, exchange, reader.head, bytes(reader.body), reusable)
-
     def _lost(self, connection: Connection, why: str) -> None:
         """A connection broke. One that had been idle and is closed under a request that may be
         repeated is replaced without counting, as browsers do (RFC 9112 section 9.3.1)."""
@@ -323,89 +247,9 @@ class Requests:
         else:
             self._attempt_failed(exchange, why)
 
-    def _answered(
-        self, connection: Connection, exchange: Exchange, head: Head, body: bytes, reusable: bool
-    ) -> None:
-        now = time.perf_counter()
-        exchange.connection = None
-        status = head.status
-        if reusable and self._keep_alive and not self._queue:  # as nearly always: no call
-            connection.exchange = connection.reader = None
-            connection.used = True
-            self._idle.append(connection)
-        else:
-            self._release(connection, exchange.user, reusable=reusable)
-        if head.cookies:
-            exchange.user.keep_cookies(head.cookies)
-        if status >= 300 and status not in exchange.expect:
-            if status >= 400:
-                self._unwelcome(exchange, head, now)
-                return
-            if self._redirected(exchange, head):
-                return
-        del self._waiting[exchange]
-        row = self._row
-        row.requests_ok += 1
-        # Histogram.record twice, without the calls
-        took_us = int((now - exchange.intended) * 1e6)
-        shift = took_us.bit_length() - 9
-        counts = row.names[exchange.name].counts
-        counts[took_us if shift <= 0 else (shift << 8) + (took_us >> shift)] += 1
-        took_us = int((now - exchange.started) * 1e6)
-        shift = took_us.bit_length() - 9
-        counts = self._service.counts
-        counts[took_us if shift <= 0 else (shift << 8) + (took_us >> shift)] += 1
-        if not exchange.alone:
-            self._step(exchange.user, Response(head, body), now)
-        elif self._keep_alive:  # as in _end_user, without making the user up
-            row.served += 1
-            exchange.arrived.served += 1
-            self._users -= 1
-            if self._crowd:
-                self._follow(now)
-        else:
-            self._end_user(exchange.user, "served")
 
-    def _unwelcome(self, exchange: Exchange, head: Head, now: float) -> None:
-        """An error status: refused politely, to be retried, or final."""
-        status, taken_s = head.status, now - exchange.started
-        if status == 503 and "retry-after" in head.headers and taken_s < self._settings.refusal_s:
-            del self._waiting[exchange]
-            self.tally.refusals.record(int((now - exchange.intended) * 1e6))
-            self._stop_user(exchange, "refused", Refused(exchange.name))
-        else:
-            self._attempt_failed(exchange, f"status {status}", final=status < 500)
-
-    def _redirected(self, exchange: Exchange, head: Head) -> bool:
-        """Follow a redirect within the site; true unless there is none to follow."""
-        target = _redirect(self._address.host, exchange.target, head)
-        if target is None:
-            return False
-        exchange.hops += 1
-        if exchange.hops > REDIRECTS_MAX:
-            self._attempt_failed(exchange, f"more than {REDIRECTS_MAX} redirects", final=True)
-            return True
-        exchange.redirect(target, head.status)
-        self._dispatch(exchange)
-        return True
-
-
-def _words(error: OSError) -> str:
+def words_of(error: OSError) -> str:
     """An error without addresses or object names, so that equal ones are counted together."""
     if isinstance(error, ssl.SSLError):
         return f"TLS {error.reason or type(error).__name__}"
     return errno.errorcode.get(error.errno or 0, type(error).__name__)
-
-
-def _redirect(host: str, target: str, head: Head) -> str | None:
-    """Where a 3xx leads on this site; ``None`` when it leads nowhere or elsewhere."""
-    location = head.headers.get("location")
-    if location is None or head.status not in (301, 302, 303, 307, 308):
-        return None
-    try:
-        parts = urlsplit(urljoin(f"http://{host}{target}", location))
-    except ValueError:
-        return None
-    if parts.netloc != host:
-        return None
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -6,7 +6,7 @@ import errno
 import select
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -96,11 +96,14 @@ class Connection:
         "_epoll",
         "exchange",
         "fd",
+        "open",
+        "read",
         "reader",
         "sock",
         "stage",
         "unsent",
         "used",
+        "write",
     )
 
     def __init__(self, address: Address, epoll: select.epoll) -> None:
@@ -109,6 +112,8 @@ class Connection:
         self.exchange: Exchange | None = None
         self.reader: Reader | None = None
         self.unsent = b""
+        self.open = False
+        """Ready, with nothing left to send: what is next is an answer."""
         self.used = False
         """Whether a response came on it before: then the server may have closed it meanwhile."""
         self.stage = CONNECTING
@@ -116,6 +121,8 @@ class Connection:
             self.sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as error:
             raise GeneratorLimit(*error.args) from error
+        self.read: Callable[[int], bytes] = self.sock.recv
+        self.write: Callable[[bytes], int] = self.sock.send
         self.fd = self.sock.fileno()
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connect()
@@ -134,7 +141,7 @@ class Connection:
             self.unsent = message
             return
         try:
-            sent = self.sock.send(message)
+            sent = self.write(message)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             sent = 0
         if sent < len(message):
@@ -143,6 +150,7 @@ class Connection:
     def keep(self, rest: bytes) -> None:
         """Send the rest once there is room."""
         self.unsent = rest
+        self.open = False
         self._epoll.modify(self.fd, WANT_BOTH)
 
     def advance(self) -> None:
@@ -154,6 +162,7 @@ class Connection:
         if self.stage == READY and self.unsent:
             message, self.unsent = self.unsent, b""
             self._epoll.modify(self.fd, WANT_READ)
+            self.open = True
             self.send(message)
 
     def _connected(self) -> None:
@@ -167,6 +176,7 @@ class Connection:
         if self._address.tls is None:
             self.stage = READY
             if not self.unsent:
+                self.open = True
                 self._epoll.modify(self.fd, WANT_READ)
             return
         self.sock = self._address.tls.wrap_socket(
@@ -185,6 +195,8 @@ class Connection:
             self._epoll.modify(self.fd, WANT_BOTH)
             return
         self.stage = READY
+        self.open = not self.unsent
+        self.read, self.write = self.sock.read, self.sock.send
         self._epoll.modify(self.fd, WANT_READ)
 
     def close(self) -> None:

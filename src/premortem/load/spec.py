@@ -30,7 +30,7 @@ from premortem.load.journey import Choice, journeys_from
 from premortem.load.pace import Arrivals, Pacer, pace_from
 from premortem.load.requests import Settings
 
-__all__ = ["Attack", "BadSpec", "spec_from"]
+__all__ = ["Attack", "BadSpec", "choices_from", "spec_from"]
 
 
 class BadSpec(ValueError):
@@ -126,7 +126,7 @@ def spec_from(data: object) -> Attack:
     for key in ("base_url", "journey", "pace"):
         if key not in rest:
             raise BadSpec(f"the spec needs {key!r}")
-    choices, pace = _choices(rest.pop("journey")), pace_from(_segments(rest.pop("pace")))
+    choices, pace = choices_from(rest.pop("journey")), pace_from(_segments(rest.pop("pace")))
     for key, value in rest.items():
         if key not in KINDS:
             raise BadSpec(f"the spec has unknown keys: {key}")
@@ -142,7 +142,8 @@ def spec_from(data: object) -> Attack:
     return Attack(journeys=choices, pace=pace, settings=settings, **rest)
 
 
-def _choices(journey: object) -> tuple[Choice, ...]:
+def choices_from(journey: object) -> tuple[Choice, ...]:
+    """The journeys a spec or a command line names: TOML file, module:function, path of the site."""
     if isinstance(journey, str) and journey.endswith(".toml"):
         return journeys_from_toml(Path(journey))
     return journeys_from(journey)

@@ -6,17 +6,16 @@ import json as jsonlib
 import random
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from premortem.load.journey import Plain, Response
+from premortem.load.journey import Response
 from premortem.load.stats import Arrived
 
 if TYPE_CHECKING:
     from premortem.load.sockets import Connection
 
-__all__ = ["Exchange", "Pause", "Site", "Template", "Visitor"]
+__all__ = ["Exchange", "Pause", "Site", "Visitor"]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 PATH_SAFE = "/:?#[]@!$&'()*+,;=%-._~"
@@ -105,44 +104,6 @@ class Pause:
         yield self
 
 
-class Lone(Exchange):
-    """The one request of a plain journey. Its user is only made up where one is looked at."""
-
-    alone = True
-    site: Site
-
-    def __init__(self, number: int, arrived: Arrived, message: bytes) -> None:
-        self.number = number
-        self.arrived = arrived
-        self.message = message
-
-    @cached_property
-    def user(self) -> Visitor:  # type: ignore[override] # made when asked for, instead of given
-        return Visitor(self.site, self.number, self.arrived)
-
-
-class Template:
-    """The request of a plain journey, serialised but for the number of its user."""
-
-    __slots__ = ("_kind", "after", "before")
-
-    def __init__(self, site: Site, plain: Plain) -> None:
-        one = Visitor(site, 0, Arrived(0)).request(
-            plain.method, plain.path, name=plain.name, body=plain.body, headers=dict(plain.headers)
-        )
-        start = len(f"{one.method} {one.target}{site.shared}")
-        self.before, self.after = one.message[:start], one.message[start + 1 :]
-        members = ("method", "target", "extra", "body", "name")
-        shared = {name: getattr(one, name) for name in members}
-        self._kind = type("PlainExchange", (Lone,), {"site": site, **shared})
-
-    def exchange(self, number: int, arrived: Arrived) -> Lone:
-        """What user ``number`` sends."""
-        message = b"%b%d%b" % (self.before, number, self.after)
-        lone: Lone = self._kind(number, arrived, message)
-        return lone
-
-
 class Visitor:
     """A user in flight. Implements :class:`premortem.load.journey.User`."""
 
@@ -166,6 +127,11 @@ class Visitor:
         if self._random is None:
             self._random = random.Random(f"{self.site.seed}:{self.number}")
         return self._random
+
+    def cookie(self, name: str) -> str:
+        if self.cookies is None:
+            raise LookupError(f"no cookie {name!r}")
+        return self.cookies[name]
 
     def get(
         self, path: str, *, name: str = "", params: Mapping[str, object] | None = None,

@@ -20,7 +20,7 @@ from premortem.load.attack import Attack, Result, attack, reasons_against
 from premortem.load.engine import Engine
 from premortem.load.stats import Second, merged
 
-__all__ = ["attack_many"]
+__all__ = ["Seconds", "attack_many", "merge_results"]
 
 START_S = 0.5
 """Until all processes are there; they begin at one instant."""
@@ -28,8 +28,8 @@ PROCESSES_MAX = 256
 
 
 @dataclass(slots=True)
-class _Seconds:
-    """Rows of a second, held until every process has sent its own."""
+class Seconds:
+    """Rows of a second, held until everyone who sends them has sent theirs."""
 
     processes: int
     on_second: Callable[[Second], None]
@@ -73,14 +73,14 @@ def attack_many(
         pipes.append(ours)
     if stop is not None:
         stop(lambda: _terminate(children))
-    seconds = _Seconds(processes, on_second or (lambda row: None))
+    seconds = Seconds(processes, on_second or (lambda row: None))
     try:
         results = _collect(pipes, seconds)
     finally:
         _terminate(children)  # by now they have ended, unless this process is being stopped
         for child in children:
             child.join()
-    return _merge(plan, results, processes)
+    return merge_results(plan, results, processes)
 
 
 def _terminate(children: list[BaseProcess]) -> None:
@@ -90,6 +90,8 @@ def _terminate(children: list[BaseProcess]) -> None:
 
 def _share(plan: Attack, which: int, of: int) -> Attack:
     cpus = plan.cpus and (plan.cpus[which % len(plan.cpus)],)
+    first, among = plan.share  # itself a share, where several machines send
+    which, of = first + among * which, among * of
     crowd = plan.crowd // of + (which < plan.crowd % of)
     most = max(1, plan.settings.users_in_flight_max // of)
     settings = replace(plan.settings, users_in_flight_max=most)
@@ -107,7 +109,7 @@ def _work(plan: Attack, pipe: Connection[Any, Any]) -> None:
     pipe.close()
 
 
-def _collect(pipes: list[Connection[Any, Any]], seconds: _Seconds) -> list[Result]:
+def _collect(pipes: list[Connection[Any, Any]], seconds: Seconds) -> list[Result]:
     results = []
     open_pipes = list(pipes)
     while open_pipes:
@@ -125,7 +127,8 @@ def _collect(pipes: list[Connection[Any, Any]], seconds: _Seconds) -> list[Resul
     return results
 
 
-def _merge(plan: Attack, results: list[Result], processes: int) -> Result:
+def merge_results(plan: Attack, results: list[Result], processes: int) -> Result:
+    """One result of several: exact. Fewer than there were processes make it invalid."""
     tally = merged(result.tally for result in results)
     peak = max((r.cpu_ratio_peak for r in results), default=0.0)
     limits = {limit for r in results for limit in r.limits}

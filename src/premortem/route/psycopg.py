@@ -27,6 +27,10 @@ WAIT_S = 0.1
 """How long to wait for a replica to catch up: replay is usually a few ms behind; past 100 ms the
 primary answers sooner."""
 LOOK_S = 0.005
+LOST = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
+"""What a lost connection may look like: psycopg calls a pooler's farewell between two answers an
+internal error ("received 2 results from command 'BEGIN'"). An error of the query itself is met
+again on the primary, and raised from there."""
 RETRY_S = 1.0
 """A replica route that failed is left alone this long: not every read should pay for it."""
 
@@ -76,7 +80,7 @@ class Router:
         try:
             with connection.transaction():
                 result = work(connection)
-        except psycopg.OperationalError:
+        except LOST:
             self._drop(0)
             raise
         self.token = self._position(connection)
@@ -86,7 +90,7 @@ class Router:
         """The work is committed: what goes wrong now must not look like a failed write."""
         try:
             row = connection.execute(TOKEN).fetchone()
-        except psycopg.OperationalError:
+        except LOST:
             self._drop(0)
             return UNKNOWN
         return parse_lsn(str(row[0])) if row else UNKNOWN
@@ -108,7 +112,7 @@ class Router:
         if stale_s_max > 0 and time.monotonic() >= self._replica_after:
             try:
                 rows = self._read_replica(query, params, stale_s_max, wanted)
-            except psycopg.OperationalError:
+            except LOST:
                 self._drop(1)
                 self._replica_after = time.monotonic() + RETRY_S
                 rows = None
@@ -148,7 +152,7 @@ class Router:
                     connection = self._connected(0)
                     connection.execute("SET TRANSACTION READ ONLY")
                     return connection.execute(query, params).fetchall()
-            except psycopg.OperationalError:
+            except LOST:
                 self._drop(0)
                 if last:
                     raise

@@ -1,4 +1,4 @@
-"""One GET, small and bounded, for sources that read somebody's status page."""
+"""One question, small and bounded, for sources that read somebody's status page or socket."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from premortem.sources._contract import say
 
-__all__ = ["FetchError", "checked", "get"]
+__all__ = ["FetchError", "ask_socket", "checked", "get"]
 
 _BYTES_MAX = 8 * 1024 * 1024
 """An exporter with 50,000 series writes about 5 MB."""
@@ -37,6 +37,25 @@ async def get(url: str, timeout_s: float, method: str = "GET") -> tuple[int, str
         raise FetchError("not an HTTP answer") from None
     except OSError as problem:
         raise FetchError(f"connect {say(problem)}") from None
+
+
+async def ask_socket(path: str, order: str, timeout_s: float) -> str:
+    """One order to a Unix socket that answers with a text and hangs up. Raises ``FetchError``."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_unix_connection(path)
+            try:
+                writer.write(order.encode() + b"\n")
+                answer = b""
+                while (chunk := await reader.read(65536)) and len(answer) < _BYTES_MAX:
+                    answer += chunk
+            finally:
+                writer.transport.abort()
+    except TimeoutError:
+        raise FetchError(f"no answer within {timeout_s:g} s") from None
+    except OSError as problem:
+        raise FetchError(f"connect {say(problem)}") from None
+    return answer.decode("utf-8", "replace")
 
 
 async def _get(url: str, method: str) -> tuple[int, str]:

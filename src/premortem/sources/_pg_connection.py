@@ -12,6 +12,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from premortem.sources._contract import say
+from premortem.sources._patience import Patience
 
 __all__ = ["Connection", "hang_up"]
 
@@ -19,8 +20,6 @@ _SETTINGS = (
     b"set statement_timeout = '1s'; set lock_timeout = '100ms'; set jit = off;"
     b" set idle_in_transaction_session_timeout = '10s'; set search_path = pg_catalog"
 )
-_BACKOFF_S = (0.0, 1.0, 2.0, 5.0)
-"""Between attempts to connect: quick enough to notice that it is over, and never a storm."""
 
 
 @dataclass(slots=True)
@@ -30,9 +29,7 @@ class Connection:
     dsn: str = field(repr=False)
     opened: int = 0
     _conn: psycopg.AsyncConnection[dict[str, Any]] | None = None
-    _failures: int = 0
-    _not_before: float = 0.0
-    _refusal: str = ""
+    _patience: Patience = field(default_factory=Patience)
 
     @property
     def closed(self) -> bool:
@@ -43,18 +40,16 @@ class Connection:
         """Connect if need be and due. What stands in the way, or nothing."""
         if self._conn is not None:
             return None
-        if time.perf_counter() < self._not_before:
-            return self._refusal
+        if told := self._patience.still(time.perf_counter()):
+            return told
         try:
             await self._open()
         except (psycopg.Error, OSError) as problem:
             await self.close()
-            self._failures += 1
-            wait_s = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
-            self._not_before = time.perf_counter() + wait_s
-            self._refusal = f"not connected: {_last_words(problem)}"
-            return self._refusal
-        self._failures = 0
+            refusal = f"not connected: {_last_words(problem)}"
+            self._patience.failed(time.perf_counter(), refusal)
+            return refusal
+        self._patience.forget()
         return None
 
     async def _open(self) -> None:

@@ -136,9 +136,11 @@ async def _start(
         if kind == b"E":
             found.sqlstate, found.error = error_text(body)
             return
-        if kind == b"Z" or (kind == b"R" and body[:4] != b"\0\0\0\0"):
-            break  # ready (no password needed here), or a password is asked for
-    writer.write(_TERMINATE)
+        if kind == b"R" and body[:4] != b"\0\0\0\0":
+            return  # a password is asked for; who hangs up now is not worth a line in the log
+        if kind == b"Z":  # ready: no password is needed here
+            writer.write(_TERMINATE)
+            return
 
 
 async def _message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:

@@ -16,9 +16,9 @@ import psycopg
 
 from premortem.sources._contract import say
 from premortem.sources._pg_connection import Connection
-from premortem.sources._pg_names import AGES, COUNTS, SLOW, Row, floats, named, rates
+from premortem.sources._pg_names import AGES, COUNTS, DATABASE, SLOW, Row, floats, named, rates
 from premortem.sources._pg_sessions import blocking, session_row, without_literals
-from premortem.sources._pg_sql import OLDEST, query
+from premortem.sources._pg_sql import OLDEST, query, together
 from premortem.sources._pg_statements import Grown, Statements, statement_values
 from premortem.sources._rates import Counters, ratio
 
@@ -29,6 +29,8 @@ ROWS_MAX = 60
 _TEXTS_MAX = 200
 _TOP_STATEMENTS = 5
 _MARK = "/* premortem */"
+_LEARN, _LEARN_LACKING = 60, 15
+"""Looks between questions for the facts; sooner while something lacks that may be granted now."""
 
 
 @dataclass(slots=True)
@@ -139,9 +141,10 @@ class Looker:
     def _due(self) -> list[Part]:
         """The parts of this look. The slow ones take turns, so that no look pays for all."""
         parts: list[Part] = []
-        if self._facts is None or self._looks % 60 == 59:
+        learn_again = _LEARN_LACKING if self.lacks else _LEARN
+        if self._facts is None or self._looks % learn_again == learn_again - 1:
             parts.append(("facts", self._learn))
-        parts += [("sessions", self._sessions), ("database", self._database_counters)]
+        parts.append(("sessions", self._sessions))
         turn = self._looks % 5
         if turn == 1:
             parts.append(("wal", self._wal_counters))
@@ -149,7 +152,7 @@ class Looker:
             parts.append(("statements", self._statement_counters))
         if turn == 3:
             parts.append(("replication", self._replication))
-        if self._looks % 60 == 4:
+        if self._looks % 15 == 4:
             parts.append(("age", self._age))
         return parts
 
@@ -195,11 +198,12 @@ class Looker:
         assert self._facts is not None
         look.values["db.connections.max"] = float(self._facts.connections_max)
         look.rows += [{"kind": "lack", "text": lack} for lack in self.lacks]
-        if not self._facts.sees_all:
-            look.values |= named(await self._ask("connections"), COUNTS)
-            return
-        row = await self._ask("sessions")
+        which = "sessions" if self._facts.sees_all else "connections"
+        row = (await self._link.rows(together(which, "database", self._facts.version), None))[0]
+        self._database_counters(look, row)
         look.values |= named(row, COUNTS)
+        if not self._facts.sees_all:
+            return
         look.values |= {k: max(0.0, look.values.get(k, 0.0)) for k in AGES}
         blockers: dict[int, Mapping[str, object]] = {}
         if row["blocked"]:
@@ -225,8 +229,8 @@ class Looker:
             root = next((r for r, waiters in blocked.items() if pid in waiters), None)
             blockers[pid] = session_row(found[pid], root)
 
-    async def _database_counters(self, look: Look) -> None:
-        totals = floats(await self._ask("database"))
+    def _database_counters(self, look: Look, row: Row) -> None:
+        totals = floats({k: row[k] for k in DATABASE if k in row})
         elapsed_s, grown = self._database.growth(time.perf_counter(), totals)
         if not elapsed_s:
             return
@@ -237,6 +241,8 @@ class Looker:
         hits, reads = grown.get("blks_hit"), grown.get("blks_read")
         if hits is not None and reads is not None and (share := ratio(hits, hits + reads)):
             look.values["db.cache_hit_ratio"] = share
+        if read_ms := ratio(grown.get("blk_read_time"), reads):  # 0 ms: track_io_timing is off
+            look.values["db.io.read_ms"] = read_ms
 
     async def _wal_counters(self, _: Look) -> None:
         elapsed_s, grown = self._wal.growth(time.perf_counter(), floats(await self._ask("wal")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["AGES", "COUNTS", "RATES", "SLOW", "Row", "floats", "named", "rates"]
+__all__ = ["AGES", "COUNTS", "DATABASE", "RATES", "SLOW", "Row", "floats", "named", "rates"]
 
 Row = Mapping[str, Any]
 
@@ -21,6 +21,11 @@ RATES = {
     "requested": "db.checkpoints.requested_per_s",
     "wal_bytes": "db.wal.bytes_per_s",
 }
+DATABASE = (
+    *("xact_commit", "xact_rollback", "blks_hit", "blks_read", "tup_returned", "temp_bytes"),
+    *("deadlocks", "conflicts", "blk_read_time", "sessions"),
+)
+"""The columns of database.sql."""
 COUNTS = {
     "used": "db.connections.used",
     "active": "db.sessions.active",

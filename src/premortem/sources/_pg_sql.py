@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from psycopg import sql
 
-__all__ = ["OLDEST", "query", "versions"]
+__all__ = ["OLDEST", "query", "together", "versions"]
 
 OLDEST = 13
 """The oldest PostgreSQL that is looked at."""
@@ -35,3 +35,10 @@ def query(name: str, version: int, schema: str = "") -> bytes:
     if "{schema}" not in text:
         return text.encode()
     return sql.SQL(text).format(schema=sql.Identifier(schema)).as_bytes()
+
+
+@cache
+def together(first: str, second: str, version: int) -> bytes:
+    """Two queries of one row each as one: half the round trips, half the work of the driver."""
+    left, right = query(first, version), query(second, version)
+    return b"select /* premortem */ * from (\n" + left + b") a cross join (\n" + right + b") b"

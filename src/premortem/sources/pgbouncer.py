@@ -18,6 +18,7 @@ from psycopg.rows import dict_row
 
 from premortem.model import Metric, Reading
 from premortem.sources._contract import say
+from premortem.sources._patience import Patience
 from premortem.sources._pg_connection import hang_up
 from premortem.sources._rates import Counters, ratio
 from premortem.sources.postgres import address_of
@@ -57,6 +58,7 @@ class Pgbouncer:
         init=False, repr=False, default=None
     )
     _counters: Counters = field(init=False, repr=False, default_factory=Counters)
+    _patience: Patience = field(init=False, repr=False, default_factory=Patience)
 
     def __post_init__(self) -> None:
         """Raises ``ValueError`` for a DSN that libpq does not understand."""
@@ -64,17 +66,24 @@ class Pgbouncer:
         self.target = f"{address.host}:{address.port}/pgbouncer"
 
     async def read(self, now: float) -> Reading:
-        """``SHOW POOLS`` and ``SHOW STATS``."""
+        """``SHOW POOLS`` and ``SHOW STATS``. A dead pooler is knocked at ever more seldom."""
+        if self._conn is None and (told := self._patience.still(time.perf_counter())):
+            return Reading(self.name, self.target, now, error=told)
         asking = asyncio.create_task(self._ask())
-        await asyncio.wait({asking}, timeout=self.timeout_s)
+        try:
+            await asyncio.wait({asking}, timeout=self.timeout_s)
+        except asyncio.CancelledError:  # the watch ends: leave nothing behind that waits
+            await self._abandon(asking)
+            raise
         if not asking.done():
             await self._abandon(asking)
-            return Reading(self.name, self.target, now, error=f"no reply in {self.timeout_s:g} s")
+            return self._failed(now, f"no reply in {self.timeout_s:g} s")
         try:
             pools, stats = asking.result()
         except (psycopg.Error, OSError) as problem:
             await self.close()
-            return Reading(self.name, self.target, now, error=say(problem))
+            return self._failed(now, say(problem))
+        self._patience.forget()
         values = pool_values(pools)
         elapsed_s, grown = self._counters.growth(time.perf_counter(), _totals(stats))
         return Reading(self.name, self.target, now, values | stat_values(elapsed_s, grown))
@@ -84,6 +93,10 @@ class Pgbouncer:
         conn, self._conn = self._conn, None
         if conn is not None:
             await conn.close()
+
+    def _failed(self, now: float, why: str) -> Reading:
+        self._patience.failed(time.perf_counter(), why)
+        return Reading(self.name, self.target, now, error=why)
 
     async def _abandon(self, asking: asyncio.Task[Answers]) -> None:
         """Give up on a silent console without asking it to cancel."""

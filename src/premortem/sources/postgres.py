@@ -72,6 +72,7 @@ METRICS = (
     Metric("db.conflicts_per_s", "per_s", "Statements cancelled on a replica by recovery."),
     Metric("db.cache_hit_ratio", "ratio", "Blocks found in the buffer cache ÷ blocks asked for."),
     Metric("db.blocks_read_per_s", "per_s", "Blocks not found in the buffer cache."),
+    Metric("db.io.read_ms", "ms", "Mean read of one block; with track_io_timing on."),
     Metric("db.rows_scanned_per_s", "per_s", "Rows read by scans: leaps when an index is gone."),
     Metric("db.temp_bytes_per_s", "bytes_per_s", "Bytes of sorts and joins spilled to disk."),
     Metric("db.connect.tcp_ms", "ms", "Climb: TCP connect."),

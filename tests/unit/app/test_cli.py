@@ -24,7 +24,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("version", capsys=capsys)[:2] == (0, __version__ + "\n")
 
 
-@pytest.mark.parametrize("command", ["drill", "diagnose", "version"])
+COMMANDS = ["diagnose", "doctor", "drill", "load", "plan", "version", "watch"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(command, "--help", capsys=capsys)
     assert code == 0

@@ -8,13 +8,14 @@ import pytest
 
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.detectors._standard import standard
-from premortem.examples import Example, metrics_of
+from premortem.examples import Example
 from premortem.model import Diagnosis, History, Reading
 from premortem.parts import modules, part_class
 from premortem.pipeline import Pipeline
+from premortem.sources._declared import declared_metrics
 
 MODULES = modules("premortem.causes")
-METRICS = metrics_of([Example("all", SITE)])
+METRICS = declared_metrics()
 
 
 def last(example: Example) -> Diagnosis:

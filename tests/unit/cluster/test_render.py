@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from typing import Literal
 
 import pytest
+import yaml
 
 from premortem.cluster.confs import Secrets
 from premortem.cluster.render import TARGETS, File, render
@@ -74,6 +76,73 @@ def test_kubernetes_follows_sync() -> None:
     assert "method: any" in files("kubernetes")["cluster.yml"].text
     asynchronous = replace(GOOD, sync="off", no_loss=False)
     assert "synchronous" not in files("kubernetes", asynchronous)["cluster.yml"].text
+
+
+TEXT, NUMBER, FLAG, NAMES = "text", "number", "flag", "names"
+NAMED = {"name": TEXT}
+CNPG = {
+    "Cluster": {
+        "instances": NUMBER,
+        "imageName": TEXT,
+        "bootstrap": {
+            "initdb": {"database": TEXT, "owner": TEXT, "dataChecksums": FLAG, "secret": NAMED}
+        },
+        "postgresql": {
+            "parameters": NAMES,
+            "synchronous": {
+                "method": ("any", "first"),
+                "number": NUMBER,
+                "dataDurability": ("required", "preferred"),
+                "failoverQuorum": FLAG,
+            },
+        },
+        "affinity": {
+            "enablePodAntiAffinity": FLAG,
+            "podAntiAffinityType": ("required", "preferred"),
+            "topologyKey": TEXT,
+        },
+        "resources": {"requests": NAMES, "limits": NAMES},
+        "storage": {"size": TEXT},
+    },
+    "Pooler": {
+        "cluster": NAMED,
+        "instances": NUMBER,
+        "type": ("rw", "ro", "r"),
+        "pgbouncer": {"poolMode": ("session", "transaction"), "parameters": NAMES},
+    },
+}
+"""The part of CloudNativePG's API that we write (its API reference, `postgresql.cnpg.io/v1`)."""
+
+
+def misfits(value: object, schema: object, where: str) -> list[str]:
+    """What the operator's own validation would refuse."""
+    if isinstance(schema, dict):
+        if not isinstance(value, dict):
+            return [f"{where}: not a table"]
+        unknown = [f"{where}.{k}: no such field" for k in value if k not in schema]
+        known = [k for k in value if k in schema]
+        return unknown + [m for k in known for m in misfits(value[k], schema[k], f"{where}.{k}")]
+    if isinstance(schema, tuple):
+        return [] if value in schema else [f"{where}: {value!r}"]
+    if schema is NAMES:
+        texts = isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+        return [] if texts else [f"{where}: every value must be text"]
+    kinds = {TEXT: str, NUMBER: int, FLAG: bool}
+    return [] if type(value) is kinds[schema] else [f"{where}: {value!r} is no {schema}"]
+
+
+@pytest.mark.parametrize("sync", ["quorum", "off"])
+def test_kubernetes_is_what_the_operator_reads(sync: Literal["quorum", "off"]) -> None:
+    made = files("kubernetes", replace(GOOD, sync=sync, no_loss=sync != "off"))
+    objects = [d for f in ("cluster.yml", "poolers.yml") for d in yaml.safe_load_all(made[f].text)]
+    assert [o["kind"] for o in objects] == ["Cluster", "Pooler", "Pooler"]
+    for o in objects:
+        assert o["apiVersion"] == "postgresql.cnpg.io/v1"
+        assert misfits(o["spec"], CNPG[o["kind"]], o["kind"]) == []
+    assert misfits({"instances": "3", "size": 1}, CNPG["Cluster"], "Cluster") == [
+        "Cluster.size: no such field",
+        "Cluster.instances: '3' is no number",
+    ]
 
 
 def test_ansible_tells_primary_and_replicas_apart() -> None:

@@ -129,3 +129,19 @@ async def test_verify_dead_sees_a_server_that_lives(
     assert not (await acts.perform(Step("verify_dead", "node1"))).ok
     assert (await acts.perform(Step("kill", "node1"))).ok
     assert (await acts.perform(Step("verify_dead", "node1"))).ok
+
+
+def test_what_may_yet_start_a_server_remains_too(tmp_path: Path) -> None:
+    """Patroni's helper neither works in the data folder nor names it: it carries our mark."""
+    data = tmp_path / "data"
+    code = "import time; time.sleep(30)"
+    children = [
+        subprocess.Popen([sys.executable, "-c", code], env={"PREMORTEM_DATA": str(place)})
+        for place in (data, tmp_path / "another")
+    ]
+    try:
+        assert soon(lambda: [p.pid for p in remains(data)] == [children[0].pid])
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()

@@ -1,3 +1,7 @@
+import threading
+import time
+from collections.abc import Callable
+
 import pytest
 
 from premortem.guard import PoolReader, pool_values
@@ -26,6 +30,9 @@ class SqlAlchemy:
     def checkedin(self) -> int:
         return 2
 
+    def connect(self) -> object:
+        return object()
+
 
 class Asyncpg:
     def get_size(self) -> int:
@@ -46,8 +53,8 @@ class Asyncpg:
             {"in_use": 5, "max": 10, "size": 8, "waiting": 0, "wait_ms": 25},
         ),
         (Psycopg(), {"in_use": 5, "max": 10, "size": 8, "waiting": 0, "wait_ms": 0}),
-        (SqlAlchemy(), {"in_use": 7, "max": 15, "size": 9}),
-        (SqlAlchemy(overflow=-1), {"in_use": 7, "size": 9}),
+        (SqlAlchemy(), {"in_use": 7, "max": 15, "size": 9, "wait_ms": 0}),
+        (SqlAlchemy(overflow=-1), {"in_use": 7, "size": 9, "wait_ms": 0}),
         (Asyncpg(), {"in_use": 4, "max": 10, "size": 6}),
         (lambda: {"pool.in_use": 3}, {"in_use": 3}),
     ],
@@ -90,3 +97,44 @@ async def test_the_real_psycopg_pools_are_known_unopened() -> None:
         values = pool_values(pool)
         assert values["pool.max"] == 5.0
         assert set(values) == {f"pool.{n}" for n in ("in_use", "max", "size", "waiting", "wait_ms")}
+
+
+def test_sqlalchemys_pool_tells_who_waits_and_how_long() -> None:
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    from sqlalchemy.pool import QueuePool
+
+    url = "sqlite://"
+    engine = sqlalchemy.create_engine(url, poolclass=QueuePool, pool_size=1, max_overflow=0)
+    reader = PoolReader(engine)
+    reader.read(0.0)
+    held = engine.connect()
+    waiter = threading.Thread(target=lambda: engine.connect().close())
+    waiter.start()
+    until(lambda: reader.read(0.0).get("pool.waiting") == 1)
+    time.sleep(0.1)
+    held.close()
+    waiter.join()
+    values = reader.read(0.5)
+    assert (values["pool.waiting"], values["pool.in_use"], values["pool.max"]) == (0, 0, 1)
+    assert values["pool.wait_ms"] >= 45  # two were granted, one of them after 100 ms
+    engine.dispose()
+    engine.connect().close()  # the new pool is timed as well
+    reader.read(0.6)
+    engine.connect().close()
+    assert reader.read(5.0)["pool.wait_ms"] < 45
+    engine.dispose()
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 3.0
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+async def test_the_real_asyncpg_pool_is_known_unopened() -> None:
+    asyncpg = pytest.importorskip("asyncpg")
+    pool = asyncpg.create_pool("postgresql://nobody@127.0.0.1:1/x", min_size=1, max_size=7)
+    values = pool_values(pool)
+    assert values["pool.max"] == 7.0
+    assert {"pool.in_use", "pool.size"} <= set(values)

@@ -7,7 +7,7 @@ import pytest
 from premortem.load.bottleneck import Resource, name_bottleneck
 from premortem.load.knee import Knee, Measured
 
-WEB, POOL = Resource("web.cpu", 2), Resource("pool", 3)
+WEB, POOL = Resource("web.cpu", 2), Resource("pool", 3, "slots")
 DATABASE, LOCK = Resource("db.cpu", 5), Resource("db.wait.lock", 5, "share")
 ALL = (WEB, POOL, DATABASE, LOCK)
 
@@ -43,7 +43,42 @@ def test_what_would_be_next_is_extrapolated_by_the_utilisation_law() -> None:
     assert (found.resource, found.next_resource) == ("db.cpu", "web.cpu")
     assert found.next_per_s == pytest.approx(197, rel=0.05)
     assert found.limit_per_s == pytest.approx(100, rel=0.05)
-    assert "db.cpu is at 98%" in found.reason
+    assert "db.cpu is 98% busy at the knee" in found.reason
+
+
+def test_slots_are_next_by_how_they_filled_on_a_calm_site() -> None:
+    found = name_bottleneck(
+        knee({"pool": 1.0, "db.cpu": 0.98}, {"pool": 0.05, "db.cpu": 0.25}), ALL
+    )
+    assert (found.resource, found.next_resource) == ("db.cpu", "pool")
+    assert found.next_per_s == pytest.approx(500)
+
+
+def test_what_is_full_where_it_broke_counts_not_just_below() -> None:
+    trials = (
+        Measured(25, 5, 125, 125, 0, served_per_s=25, levels={"pool": 0.2, "web.cpu": 0.1}),
+        Measured(90, 5, 450, 450, 0, served_per_s=90, levels={"pool": 0.6, "web.cpu": 0.3}),
+        Measured(105, 5, 525, 400, 99, served_per_s=98, levels={"pool": 1.0, "web.cpu": 0.4}),
+        Measured(200, 5, 990, 400, 500, served_per_s=98, levels={"pool": 1.0, "web.cpu": 0.99}),
+    )
+    found = name_bottleneck(Knee(97.0, 90.0, 105.0, trials, ""), ALL)
+    assert (found.resource, found.level_at_knee) == ("pool", 1.0)
+
+
+SERVICE = Resource("downstream", 4, "latency")
+
+
+def test_a_service_that_got_slower_is_the_limit_when_nothing_behind_it_is_full() -> None:
+    levels = {"web.cpu": 0.3, "downstream": 90.0}
+    found = name_bottleneck(knee(levels, {"web.cpu": 0.1, "downstream": 20.0}), (*ALL, SERVICE))
+    assert found.resource == "downstream"
+    assert found.level_at_knee == pytest.approx(1 - 20 / 90)
+
+
+def test_a_slow_answer_seen_by_a_full_web_tier_says_nothing_of_the_service() -> None:
+    levels = {"web.cpu": 0.99, "downstream": 90.0}
+    found = name_bottleneck(knee(levels, {"web.cpu": 0.1, "downstream": 20.0}), (*ALL, SERVICE))
+    assert found.resource == "web.cpu"
 
 
 def test_what_was_always_full_is_not_what_the_load_filled() -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from premortem.load.journey import BadJourney, Plain, Response, journeys_from, load_journey
+from premortem.load.plain import Template
 from premortem.load.stats import Arrived
-from premortem.load.visitor import Exchange, Pause, Site, Template, Visitor
+from premortem.load.visitor import Exchange, Pause, Site, Visitor
 from premortem.load.wire import parse_head
 
 SITE = Site(

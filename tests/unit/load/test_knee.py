@@ -3,11 +3,12 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from statistics import median
 
 import pytest
 
-from premortem.load.knee import Bars, Knee, Measured, Trial, held, search, trial_seconds
+from premortem.load.knee import Bars, Knee, Measured, Trial, held, hopeless, search, trial_seconds
 
 Site = Callable[[Trial, random.Random], Measured]
 
@@ -134,13 +135,53 @@ def test_a_generator_at_its_limit_abstains() -> None:
     assert knee.abstained and "generator was the limit at 128/s: send lag" in knee.reason
 
 
-def test_a_site_that_changes_its_mind_has_no_knee() -> None:
-    def fickle(trial: Trial, dice: random.Random) -> Measured:
-        capacity = 1000.0 if trial.purpose == "confirm" else 100.0
-        return step_site(capacity)(trial, dice)
+def test_a_site_that_gets_worse_while_it_is_measured_has_no_knee() -> None:
+    seen: list[float] = []
 
-    knee = drive(search(Bars()), fickle)
-    assert knee.abstained and "contradicted" in knee.reason
+    def fading(trial: Trial, dice: random.Random) -> Measured:
+        seen.append(trial.users_per_s)
+        tired = 1.0 if trial.purpose == "bracket" or len(set(seen)) == len(seen) else 0.0
+        return step_site(100.0 * tired)(trial, dice)
+
+    knee = drive(search(Bars()), fading)
+    assert knee.abstained and "what held once did not hold again" in knee.reason
+
+
+def test_a_site_that_bears_far_more_at_length_is_followed_there() -> None:
+    def warming(trial: Trial, dice: random.Random) -> Measured:
+        return step_site(1000.0 if trial.purpose == "confirm" else 100.0)(trial, dice)
+
+    knee = drive(search(Bars()), warming)
+    assert knee.low_per_s is not None and knee.high_per_s is not None
+    assert knee.low_per_s <= 1000.0 < knee.high_per_s
+    assert len(knee.trials) <= 20
+
+
+def test_a_late_generator_may_try_again_but_not_for_ever() -> None:
+    late = iter([True, False, True, True, False])
+
+    def busy(trial: Trial, dice: random.Random) -> Measured:
+        measured = step_site(100.0)(trial, dice)
+        return replace(measured, invalid="late") if next(late, False) else measured
+
+    knee = drive(search(Bars()), busy)
+    assert not knee.abstained and all(t.invalid is None for t in knee.trials)
+
+
+def test_a_stopped_search_says_why() -> None:
+    def stopped(trial: Trial, dice: random.Random) -> Measured:
+        return replace(step_site(100.0)(trial, dice), stopped="interrupted")
+
+    knee = drive(search(Bars()), stopped)
+    assert knee.abstained and "stopped at 4/s: interrupted" in knee.reason
+
+
+def test_a_trial_that_cannot_hold_any_more_is_told_apart_from_one_that_may() -> None:
+    trial = Trial(100.0, 25.0, "confirm", calm_journey_s=0.1)
+    fine = Measured(100.0, 3.0, 300, 290, 5, in_flight_peak=20)
+    assert not hopeless(fine, trial, Bars())
+    assert hopeless(replace(fine, violations=26), trial, Bars())
+    assert hopeless(replace(fine, in_flight_peak=200), trial, Bars())
 
 
 def test_a_short_trial_that_flattered_is_corrected_at_full_length() -> None:

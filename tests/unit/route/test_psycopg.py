@@ -109,6 +109,30 @@ def test_a_lost_replica_costs_no_read_and_is_left_alone_a_while(
         assert servers["app_ro"].connects == 1
 
 
+@pytest.mark.parametrize(
+    "farewell",
+    [
+        psycopg.OperationalError("server conn crashed?"),
+        psycopg.InterfaceError("the connection is lost"),
+        psycopg.InternalError("received 2 results from command 'BEGIN'"),
+    ],
+)
+def test_every_way_a_replica_may_go_is_a_read_from_the_primary(
+    servers: dict[str, Server], farewell: Exception
+) -> None:
+    servers["app_ro"].answers[PROBE] = farewell
+    with Router("app", "app_ro") as router:
+        assert router.read("SELECT rows", stale_s_max=1.0) == [("row",)]
+        assert router.counts == {"replica": 0, "primary": 1, "fallback": 1}
+
+
+def test_a_mistaken_query_is_the_callers(servers: dict[str, Server]) -> None:
+    for server in servers.values():
+        server.answers["SELECT rows"] = psycopg.errors.UndefinedTable("no such table")
+    with Router("app", "app_ro") as router, pytest.raises(psycopg.errors.UndefinedTable):
+        router.read("SELECT rows", stale_s_max=1.0)
+
+
 def test_a_read_is_repeated_once_on_a_fresh_connection(servers: dict[str, Server]) -> None:
     with Router("app", "app_ro") as router:
         router.read("SELECT rows")

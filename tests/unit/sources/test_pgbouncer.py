@@ -59,3 +59,22 @@ async def test_a_silent_console_costs_the_time_out(serve) -> None:
 def test_a_bad_dsn_is_refused(dsn: str) -> None:
     with pytest.raises(ValueError, match="the DSN"):
         Pgbouncer(dsn)
+
+
+async def test_a_dead_pooler_is_knocked_at_ever_more_seldom(serve) -> None:
+    knocks: list[float] = []
+
+    async def dead(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        knocks.append(time.perf_counter())
+        writer.transport.abort()
+
+    source = Pgbouncer(f"host=127.0.0.1 port={await serve(dead)} user=u sslmode=disable")
+    begun = time.perf_counter()
+    readings = []
+    while time.perf_counter() - begun < 1.6:
+        readings.append(await source.read(1.0))
+        await asyncio.sleep(0.05)
+    await source.close()
+    assert len(readings) > 10
+    assert len(knocks) == 2  # at once and after 1 s; the next would be 2 s later
+    assert all(r.error for r in readings)

@@ -1,15 +1,16 @@
-"""HAProxy, Patroni and Prometheus exporters: pages as their manuals describe them."""
+"""HAProxy and Patroni: pages as their manuals describe them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
+from premortem.sources._patroni import parse_cluster
 from premortem.sources.haproxy import Haproxy, parse_stats
-from premortem.sources.patroni import Patroni, parse_cluster
-from premortem.sources.prometheus import Prometheus, samples, wanted
+from premortem.sources.patroni import Patroni
 
 STATS = """\
 # pxname,svname,qcur,qmax,scur,smax,slim,stot,econ,wretr,status,qtime,ctime,
@@ -29,16 +30,6 @@ CLUSTER = {
         {"name": "d", "role": "replica", "state": "start failed", "lag": "unknown"},
     ],
 }
-EXPOSITION = """\
-# HELP node_load1 1m load average.
-# TYPE node_load1 gauge
-node_load1 0.75
-http_total{code="200",path="/a } b"} 100 1700000000000
-http_total{code="500",path="say \\"hi\\""} 7
-http_total{code="500",path="/"} 3
-broken{
-odd NaN
-"""
 
 
 def page(body: str, status: int = 200):
@@ -116,6 +107,7 @@ def test_patroni_counts_who_leads_and_who_follows() -> None:
         "db.cluster.members": 4.0,
         "db.cluster.leaders": 1.0,
         "db.cluster.followers": 2.0,
+        "db.cluster.sync_standbys": 1.0,
         "db.cluster.paused": 0.0,
         "db.cluster.lag_bytes": 4096.0,
         "db.cluster.timeline": 3.0,
@@ -132,39 +124,29 @@ async def test_a_cluster_without_a_leader_is_an_error_with_values(serve) -> None
     assert reading.values["db.cluster.paused"] == 1
 
 
-async def test_an_exporter_is_read_by_the_mapping(serve) -> None:
-    port = await serve(page(EXPOSITION))
-    source = Prometheus(
-        f"http://127.0.0.1:{port}/metrics",
-        {
-            "host.load_per_core": "node_load1",
-            "web.in_flight": 'http_total{code="500"}',
-            "web.errors_per_s": 'rate(http_total{code="500"})',
-            "db.up": "pg_up",
-        },
-    )
-    first, second = await source.read(1.0), await source.read(2.0)
-    assert first.values == {"host.load_per_core": 0.75, "web.in_flight": 10.0}
-    assert second.values["web.errors_per_s"] == 0
-    assert first.error == "no series pg_up"
-
-
-def test_labels_may_hold_anything() -> None:
-    found = list(samples(EXPOSITION))
-    assert found[1] == ("http_total", {"code": "200", "path": "/a } b"}, 100.0)
-    assert found[2][1]["path"] == 'say "hi"'
-    assert len(found) == 5
-
-
-@pytest.mark.parametrize("text", ["", "a b", "a{b}", 'a{b="c}', "sum(a)"])
-def test_a_bad_mapping_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not like name"):
-        wanted(text)
-
-
 @pytest.mark.parametrize("status", [404, 500])
 async def test_a_status_is_an_error(serve, status: int) -> None:
     url = f"http://127.0.0.1:{await serve(page('', status))}"
-    sources = (Haproxy(url), Patroni(url), Prometheus(url, {}))
+    sources = (Haproxy(url), Patroni(url))
     errors = [(await s.read(1.0)).error or "" for s in sources]
     assert all(f"status {status}" in e for e in errors)
+
+
+async def test_haproxys_socket_tells_the_same_as_its_page(tmp_path: Path) -> None:
+    orders: list[bytes] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        orders.append(await reader.readline())
+        writer.write(STATS.format(total=1000, errors=92).encode())
+        writer.close()
+
+    where = str(tmp_path / "s")
+    server = await asyncio.start_unix_server(handler, where)
+    source = Haproxy(f"unix:{where}", proxy="shop")
+    async with server:
+        reading = await source.read(1.0)
+    gone = await Haproxy("unix:/nowhere/at/all").read(1.0)
+    assert orders == [b"show stat\n"]
+    assert reading.values["web.proxy.sessions"] == 12.0
+    assert source.target == f"{where}/shop"
+    assert gone.error == "connect No such file or directory"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +32,11 @@ def diagnose(
     url: str | None = None,
     dsn: str | None = None,
     recording: Path | None = None,
+    map_: Annotated[str | None, Parameter(name="--map")] = None,
+    prometheus: str | None = None,
+    from_: Annotated[str, Parameter(name="--from")] = "15m",
+    to: str = "now",
+    token_file: Path | None = None,
     site: str | None = None,
     config: Path = Path("premortem.toml"),
     seconds: float = 15.0,
@@ -40,7 +46,8 @@ def diagnose(
 ) -> int:
     """Say which tier and which cause, with evidence, and what it is not.
 
-    Watches a live site for some seconds, or replays a recording. Touches nothing.
+    Watches a live site for some seconds, or replays a recording or a fleet's history. Touches
+    nothing.
 
     Example: premortem diagnose --url https://shop.example/ --dsn "host=db user=monitor dbname=shop"
 
@@ -51,9 +58,22 @@ def diagnose(
     dsn
         Connection string of its database (a password belongs in PGPASSFILE or PGPASSWORD).
     recording
-        Replay this recording instead of watching.
+        Replay this recording, or range-query JSON of Prometheus, instead of watching.
+    map_
+        What foreign series of that JSON mean: node_exporter, nginx, postgres_exporter, or a
+        FILE.toml.
+    prometheus
+        Replay what the fleet's history holds of --site: address of Prometheus, VictoriaMetrics or
+        Mimir.
+    from_
+        Where the replay begins: 2026-11-22T10:05 (UTC), seconds since 1970, or 15m (ago).
+    to
+        Where it ends.
+    token_file
+        File whose first line is the bearer token of that history.
     site
-        A site of the configuration, instead of --url and --dsn.
+        A site of the configuration, instead of --url and --dsn; with --prometheus the site to
+        replay.
     config
         The configuration that names it.
     seconds
@@ -65,14 +85,16 @@ def diagnose(
     as_json
         Print one JSON object instead of the ledger.
     """
-    if recording is None and url is None and dsn is None and site is None:
-        raise Usage("diagnose what? give --url and --dsn, --site NAME, or --recording FILE")
-    if sum((recording is not None, site is not None, bool(url or dsn))) > 1:
-        raise Usage("choose one: --recording FILE, --site NAME, or --url and --dsn")
+    chosen = _chosen(recording, prometheus, site, url or dsn)
     if not 1 <= seconds <= 3600:
         raise Usage(f"--seconds {seconds:g}: from 1 to 3600")
-    if recording is not None:
-        found = _diagnose_recording(recording)
+    if map_ is not None and recording is None:
+        raise Usage("--map tells what a --recording holds: give that too")
+    if chosen == "--recording":
+        assert recording is not None
+        found = _diagnose_recording(recording, map_)
+    elif chosen == "--prometheus":
+        found = _diagnose_history(prometheus or "", site, from_, to, token_file)
     else:
         target = _target(site, config, url, dsn, guard_url, guard_token_file)
         found = _diagnose_live(target, seconds, quiet=as_json)
@@ -80,21 +102,66 @@ def diagnose(
         print(json.dumps(found, default=str))
     else:
         _print_summary(found)
-    unreachable = recording is None and found.pop("_unreachable", False)
-    return CANNOT_REACH if unreachable else FINE
+    return CANNOT_REACH if found.get("unreachable") else FINE
 
 
-def _diagnose_recording(path: Path) -> dict[str, Any]:
+def _chosen(
+    recording: Path | None, prometheus: str | None, site: str | None, live: str | None
+) -> str:
+    """What is to be diagnosed; refuses two answers and none."""
+    given = {
+        "--recording": recording is not None,
+        "--prometheus": prometheus is not None,
+        "--site": site is not None and prometheus is None,
+        "--url": live is not None,
+    }
+    found = [flag for flag, there in given.items() if there]
+    if not found:
+        raise Usage(
+            "diagnose what? give --url and --dsn, --site NAME, --recording FILE or --prometheus URL"
+        )
+    if len(found) > 1:
+        raise Usage(
+            "choose one: --recording FILE, --prometheus URL, --site NAME, or --url and --dsn"
+        )
+    return found[0]
+
+
+def _diagnose_recording(path: Path, mapping: str | None) -> dict[str, Any]:
     from premortem.app.assemble import new_pipeline  # noqa: PLC0415
-    from premortem.app.diagnose import read_recording, replay, summary  # noqa: PLC0415
+    from premortem.app.diagnose import replay_readings, summary  # noqa: PLC0415
+    from premortem.app.recorded import recorded  # noqa: PLC0415
     from premortem.recording import BadRecording  # noqa: PLC0415
 
     try:
-        with read_recording(path) as lines:
-            return summary(replay(lines, new_pipeline()))
+        return summary(replay_readings(recorded(path, mapping), new_pipeline()))
     except BadRecording as error:
         text = str(error)
-        raise Usage(text if str(path) in text else f"{path}: {text}") from None
+        own = text.startswith("--map") or str(path) in text
+        raise Usage(text if own else f"{path}: {text}") from None
+
+
+def _diagnose_history(
+    url: str, site: str | None, start: str, end: str, token_file: Path | None
+) -> dict[str, Any]:
+    """Replay what a fleet's history holds."""
+    from premortem.app.assemble import new_pipeline  # noqa: PLC0415
+    from premortem.app.config import BadConfig, read_secret  # noqa: PLC0415
+    from premortem.app.diagnose import replay_readings, summary  # noqa: PLC0415
+    from premortem.app.promql import Promql  # noqa: PLC0415
+    from premortem.app.recorded import SPAN_MAX_S, instant, remembered  # noqa: PLC0415
+
+    if site is None:
+        raise Usage("--prometheus holds many sites: name one with --site")
+    try:
+        history = Promql(url, read_secret(token_file) if token_file else "")
+        now = time.time()
+        span = instant(start, now), instant(end, now)
+    except (ValueError, BadConfig) as error:
+        raise Usage(str(error)) from None
+    if not 0 < span[1] - span[0] <= SPAN_MAX_S:
+        raise Usage(f"--from {start} --to {end}: from a moment to a later one, at most a day on")
+    return summary(replay_readings(remembered(history, site, *span), new_pipeline()))
 
 
 def _target(
@@ -138,7 +205,7 @@ def _target(
 
 def _diagnose_live(target: Target, seconds: float, *, quiet: bool) -> dict[str, Any]:
     from premortem.app.diagnose import live_ticks, summary  # noqa: PLC0415
-    from premortem.app.drill_view import ledger_table  # noqa: PLC0415
+    from premortem.app.ledger_view import ledger_table  # noqa: PLC0415
     from premortem.app.loop import wall_clock  # noqa: PLC0415
 
     console = new_console(stderr=quiet)
@@ -156,7 +223,7 @@ def _diagnose_live(target: Target, seconds: float, *, quiet: bool) -> dict[str, 
         asked = [s for s, given in (("http_probe", target.url), ("postgres", target.dsn)) if given]
         heard = {r.source for t in seen for r in t.readings if r.error is None}
         result["errors"] = errors
-        result["_unreachable"] = bool(asked) and not any(s in heard for s in asked)
+        result["unreachable"] = bool(asked) and not any(s in heard for s in asked)
         return result
 
     return run(watch())

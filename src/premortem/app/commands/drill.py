@@ -17,6 +17,11 @@ from premortem.app.commands._base import (
     new_console,
     run,
 )
+from premortem.app.commands.drill_etcd_down import etcd_down
+from premortem.app.commands.drill_failover import failover
+from premortem.app.commands.drill_partition import partition
+from premortem.app.commands.drill_surge import surge
+from premortem.app.commands.drill_switchover import switchover
 
 __all__ = ["app"]
 
@@ -27,6 +32,9 @@ app = App(
 Example: premortem drill shop
 """,
 )
+app.command("premortem.app.commands.drill_fault:fault", name="fault")
+for _command in (etcd_down, failover, partition, surge, switchover):
+    app.command(_command)
 
 
 @app.default

@@ -33,9 +33,14 @@ def _cluster(t: Topology) -> object:
     }
     postgresql: dict[str, object] = {"parameters": parameters}
     if t.sync != "off":
-        # "preferred" goes on alone when no replica is left, as Patroni does; "required" would stop
-        method = {"method": "any", "number": 1, "dataDurability": "preferred"}
-        postgresql["synchronous"] = method
+        postgresql["synchronous"] = {
+            "method": "any",
+            "number": 1,
+            # "preferred" goes on alone when no replica is left, as Patroni does; "required" stops
+            "dataDurability": "preferred",
+            # promote only a replica that is known to hold every acknowledged commit
+            "failoverQuorum": True,
+        }
     spread = len({n.zone for n in t.servers}) > 1
     return {
         "apiVersion": API,
@@ -105,7 +110,7 @@ def _secret(t: Topology, secrets: Secrets) -> object:
 
 _README = """# For CloudNativePG
 
-Install the operator (its own documentation), then
+Install the operator, 1.28 or newer (its own documentation), then
 `kubectl apply -f secret.yml -f cluster.yml -f poolers.yml`.
 Sites connect to the service `{name}-pooler-rw`, or `{name}-pooler-ro` for reads that may be stale.
 Choose `storage.size` and a storage class for your data; users report 40-80 s of downtime when a

@@ -59,13 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def listening(port: int) -> socket.socket:
+def listening(port: int, host: str = HOST) -> socket.socket:
     """A socket on ``port`` that other workers may share. Raises ``OSError`` when it is taken."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        sock.bind((HOST, port))
+        sock.bind((host, port))
     except OSError:
         sock.close()
         raise

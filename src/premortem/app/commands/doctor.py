@@ -1,0 +1,128 @@
+"""``premortem doctor``: what a watch would lack, and the mend."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from premortem.app.commands._base import (
+    CANNOT_REACH,
+    FAILED_ITS_BAR,
+    FINE,
+    Usage,
+    check_dsn,
+    check_url,
+    new_console,
+)
+
+if TYPE_CHECKING:
+    from premortem.app.doctor import Checkup, Patient
+
+__all__ = ["doctor"]
+
+
+def doctor(
+    *,
+    url: str | None = None,
+    dsn: str | None = None,
+    site: str | None = None,
+    config: Path = Path("premortem.toml"),
+    guard_url: str | None = None,
+    guard_token_file: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Say what a watch would lack, why it matters, and how to mend it. Changes nothing.
+
+    Exit code 0: all is there; 1: something lacks; 3: the site or the database cannot be reached.
+
+    Example: premortem doctor --url https://shop.example/ --dsn "host=db user=monitor dbname=shop"
+
+    Parameters
+    ----------
+    url
+        Address of the site as a user sees it.
+    dsn
+        Connection string of its database, with the role that is to watch.
+    site
+        A site of the configuration, instead of --url and --dsn.
+    config
+        The configuration that names it.
+    guard_url
+        Base address of a site that has premortem.guard in it; by default that of --url.
+    guard_token_file
+        File whose first line is the guard's token.
+    as_json
+        Print one JSON object.
+    """
+    from premortem.app.doctor import examine  # noqa: PLC0415
+
+    checkup = examine(_patient(url, dsn, site, config, guard_url, guard_token_file))
+    if as_json:
+        print(json.dumps(_for_machines(checkup)))
+    else:
+        _print(checkup)
+    if checkup.unreachable:
+        return CANNOT_REACH
+    return FAILED_ITS_BAR if checkup.lacks else FINE
+
+
+def _patient(
+    url: str | None,
+    dsn: str | None,
+    site: str | None,
+    config: Path,
+    guard_url: str | None,
+    guard_token_file: Path | None,
+) -> Patient:
+    from premortem.app.config import BadConfig, load_config, read_secret  # noqa: PLC0415
+    from premortem.app.doctor import Patient  # noqa: PLC0415
+
+    if site is None and url is None and dsn is None:
+        raise Usage("doctor of what? give --url and --dsn, or --site NAME")
+    if site is not None and (url or dsn):
+        raise Usage("choose one: --site NAME, or --url and --dsn")
+    check_url(url)
+    check_dsn(dsn)
+    try:
+        if site is None:
+            token = read_secret(guard_token_file) if guard_token_file else ""
+            return Patient(url, dsn, guard_url, token)
+        known = load_config(config)
+        if site not in known.site:
+            there = ", ".join(known.site) or "none"
+            raise Usage(f"--site {site}: {config} has no such site; it has: {there}")
+        chosen = known.site[site]
+        token = read_secret(chosen.guard.token_file) if chosen.guard.token_file else ""
+        return Patient(
+            chosen.url, chosen.connection_string(), chosen.guard.url, token, chosen.web_process
+        )
+    except BadConfig as error:
+        raise Usage(str(error)) from None
+
+
+def _for_machines(checkup: Checkup) -> dict[str, object]:
+    return {
+        "lacks": [f.name for f in checkup.lacks],
+        "unreachable": list(checkup.unreachable),
+        "findings": [
+            {"name": f.name, "there": f.there, "text": f.text, "mend": f.mend, "sql": list(f.sql)}
+            for f in checkup.findings
+        ],
+        "sql": checkup.sql,
+    }
+
+
+def _print(checkup: Checkup) -> None:
+    console = new_console()
+    for line in checkup.unreachable:
+        console.print(f"✗ cannot reach the {line}", highlight=False, markup=False)
+    for f in sorted(checkup.findings, key=lambda f: f.there):
+        console.print(f"{'✓' if f.there else '✗'} {f.text}", highlight=False, markup=False)
+        if f.mend:
+            console.print(f"    {f.mend}", highlight=False, markup=False)
+    if checkup.sql:
+        console.print("\nAs an administrator of the database:\n", highlight=False)
+        console.print(checkup.sql, highlight=False, markup=False)

@@ -1,0 +1,1 @@
+"""Journeys for other tools, to run on their distributed modes."""

@@ -1,0 +1,59 @@
+"""One real cluster on loopback, for all the tests that need a running one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from premortem.cluster.client import Cluster
+from premortem.cluster.place import local_topology
+from premortem.cluster.state import load
+from tests.real._cluster import Rehearsal, processes_of
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    """A folder that the servers' user may pass; nothing runs there afterwards."""
+    made = Path(tempfile.mkdtemp(prefix="premortem-test-", dir="/tmp"))
+    made.chmod(0o711)
+    try:
+        yield made
+    finally:
+        if (made / "cluster" / "cluster.json").exists():
+            Cluster(made / "cluster").destroy()
+        shutil.rmtree(made)
+    assert not processes_of(made)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Rehearsal]:
+    base = Path(tempfile.mkdtemp(prefix="premortem-test-", dir="/tmp"))
+    base.chmod(0o711)
+    made = Cluster(base / "cluster")
+    run = None
+    try:
+        busy = os.getloadavg()[0]
+        took_s = float(str(made.up(local_topology("test", 3, "quorum"))["took_s"]))
+        run = load(made.folder).run
+        yield Rehearsal(made, took_s, busy)
+    finally:
+        if (made.folder / "cluster.json").exists():
+            made.destroy()
+        shutil.rmtree(base)
+    assert run is not None
+    assert not run.exists()
+    assert not processes_of(base)
+
+
+@pytest.fixture
+def rehearsal(shared: Rehearsal) -> Rehearsal:
+    """The shared cluster, in good order; each test must leave it so that this comes back."""
+    if not shared.cluster.running():
+        shared.cluster.up()  # an earlier test failed half-way: it should not fail the others
+    shared.settled()
+    return shared
