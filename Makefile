@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env drill drill-game test check real cluster-test format clean help
+.PHONY: env drill drill-game test check slow real cluster-test format clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -24,20 +24,24 @@ drill: env ## play the outage of the seeds twice, and show the difference
 drill-game: env ## the same for the game
 	$(BIN)/premortem drill game
 
-test: env check real ## all tests
+test: env check slow real ## all tests
 
 check: env ## the quick loop: format, lint, types, import contracts, unit and contract tests
 	$(BIN)/ruff format --check --quiet src tests benchmarks
 	$(BIN)/ruff check --quiet src tests benchmarks
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/lint-imports --no-cache --no-logo 2>/dev/null >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
-	$(BIN)/python -m pytest -n 2 tests/unit tests/contracts tests/sim src
+	$(BIN)/python -m pytest -n 2 -m "not slow" tests/unit tests/contracts src
+
+slow: env ## tests without servers that take their time: explored models, simulated hours
+	$(BIN)/python -m pytest -n 2 -m slow tests/unit tests/contracts
+	$(BIN)/python -m pytest -n 2 tests/sim
 
 real: env ## tests with real servers
-	$(BIN)/python -m pytest tests/real --ignore=tests/real/test_cluster.py
+	$(BIN)/python -m pytest tests/real
 
-cluster-test: env ## tests of the cluster with real Patroni, etcd, HAProxy and PgBouncer (not all pass yet)
-	$(BIN)/python -m pytest tests/real/test_cluster.py
+cluster-test: env ## only those of the cluster: real Patroni, etcd, HAProxy and PgBouncer
+	$(BIN)/python -m pytest tests/real/test_cluster*.py
 
 format: env ## put the code into shape
 	$(BIN)/ruff format src tests benchmarks

@@ -271,7 +271,10 @@ def explore(
     return seen, None
 
 
-@pytest.mark.parametrize(("faults", "told", "least"), [(2, False, 1_000), (1, True, 50_000)])
+@pytest.mark.parametrize(
+    ("faults", "told", "least"),
+    [(2, False, 1_000), pytest.param(1, True, 50_000, marks=pytest.mark.slow)],
+)
 def test_never_two_primaries_because_of_us(faults: int, told: bool, least: int) -> None:
     """With switchovers and two faults there are 402 240 worlds, and none is bad (once, by hand:
     17 s)."""
@@ -317,6 +320,7 @@ def stuck(make: FailOver, *, guarded: bool = True) -> World | None:
     return next((w for w in worlds if not ending(w)), None)
 
 
+@pytest.mark.slow
 def test_every_pause_ends() -> None:
     assert stuck(pooled) is None
 
@@ -327,6 +331,7 @@ def forgetful(node: str) -> Script:
     return Outcome(ok=True)
 
 
+@pytest.mark.slow
 def test_the_model_sees_a_pause_without_end() -> None:
     assert stuck(forgetful, guarded=False) is not None
     assert stuck(forgetful) is None  # and the guard ends even that one
