@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env drill drill-game test check slow real cluster-test format clean help
+.PHONY: env drill drill-game test check slow pooler real cluster-test format clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -37,10 +37,15 @@ slow: env ## tests without servers that take their time: explored models, simula
 	$(BIN)/python -m pytest -n 2 -m slow tests/unit tests/contracts
 	$(BIN)/python -m pytest -n 2 tests/sim
 
-real: env ## tests with real servers
+pooler: # no wheel has PgBouncer: installed where we may, else the tests that need it skip and say so
+	@command -v pgbouncer >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		timeout 120 apt-get update -qq && DEBIAN_FRONTEND=noninteractive timeout 120 apt-get install -y -qq pgbouncer >/dev/null 2>&1; } || \
+		echo "tests of the pooler will skip; to run them: apt install pgbouncer"
+
+real: env pooler ## tests with real servers
 	$(BIN)/python -m pytest tests/real
 
-cluster-test: env ## only those of the cluster: real Patroni, etcd, HAProxy and PgBouncer
+cluster-test: env pooler ## only those of the cluster: real Patroni, etcd, HAProxy and PgBouncer
 	$(BIN)/python -m pytest tests/real/test_cluster*.py
 
 format: env ## put the code into shape

@@ -13,11 +13,19 @@ import pytest
 from premortem.cluster.client import Cluster
 from premortem.cluster.place import local_topology
 from premortem.cluster.state import load
+from premortem.engines import pgbouncer
 from tests.real._cluster import Rehearsal, processes_of
 
 
+@pytest.fixture(scope="session")
+def pooler() -> None:
+    """Without a pooler a cluster runs, but a switchover cannot hold its clients."""
+    if pgbouncer.find() is None:
+        pytest.skip(f"PgBouncer is not installed: {pgbouncer.INSTALL}")
+
+
 @pytest.fixture
-def base() -> Iterator[Path]:
+def base(pooler: None) -> Iterator[Path]:
     """A folder that the servers' user may pass; nothing runs there afterwards."""
     made = Path(tempfile.mkdtemp(prefix="premortem-test-", dir="/tmp"))
     made.chmod(0o711)
@@ -31,7 +39,7 @@ def base() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Iterator[Rehearsal]:
+def shared(pooler: None) -> Iterator[Rehearsal]:
     base = Path(tempfile.mkdtemp(prefix="premortem-test-", dir="/tmp"))
     base.chmod(0o711)
     made = Cluster(base / "cluster")
