@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from premortem.cluster.place import free_ports, ports_free, roomy
 from premortem.cluster.start import command, launch
 from premortem.cluster.state import State, load, new_secrets, save
 from premortem.cluster.topology import Topology
-from premortem.cluster.units import adopt, kill_all, remains, units
+from premortem.cluster.units import Proc, adopt, kill_all, remains, units
 from premortem.engines import etcd, haproxy, patroni, pgbouncer
 from premortem.engines.errors import EngineError
 from premortem.engines.wheel import postgres_home
@@ -227,8 +228,8 @@ class Cluster:
     def _sweep(self, state: State) -> None:
         """End whatever is left: supervisors first, so that nothing is started again."""
         left = _swept(lambda: _supervisors(self.folder))
-        for proc in adopt(units(state)).values():
-            left += kill_all([psutil.Process(proc.pid)] if proc.alive() else [])
+        # again and again: after a reload two proxies go by one name, and each look finds one
+        left += _swept(lambda: _alive(adopt(units(state)).values()))
         for n in state.topology.nodes:
             left += _swept(lambda n=n: remains(state.data(n)))  # type: ignore[misc]
         if left:
@@ -244,6 +245,15 @@ def _swept(find: Callable[[], list[psutil.Process]]) -> list[psutil.Process]:
             return []
         left = kill_all(found)
     return left
+
+
+def _alive(procs: Iterable[Proc]) -> list[psutil.Process]:
+    found = []
+    for proc in procs:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if proc.alive():
+                found.append(psutil.Process(proc.pid))
+    return found
 
 
 def _supervisors(folder: Path) -> list[psutil.Process]:
