@@ -316,7 +316,7 @@ class Store:
             try:
                 yield
                 self._db.execute("COMMIT")
-            except BaseException:
+            except BaseException:  # interrupted too: no half transaction; raised again
                 self._ids.clear()  # ids given out inside the failed transaction are gone
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")

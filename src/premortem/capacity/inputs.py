@@ -81,5 +81,5 @@ def public_holidays(country: str, years: Sequence[int]) -> frozenset[date]:
 
     try:
         return frozenset(holidays.country_holidays(country, years=years))
-    except NotImplementedError:
+    except NotImplementedError:  # what the package raises for a country it does not have
         raise BadWords(f"country {country!r}: not known; use an ISO code such as 'KE'") from None

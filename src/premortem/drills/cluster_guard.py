@@ -41,7 +41,7 @@ def guarded(folder: Path) -> Iterator[None]:
     )
     try:
         yield
-    except BaseException:
+    except BaseException:  # cancelled too: it is cleaned up all the same; raised again
         _closed(child)  # what went wrong says more than that it takes long to clean up
         raise
     if not _closed(child):

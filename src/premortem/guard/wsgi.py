@@ -130,7 +130,7 @@ class WsgiGuard:
 
         try:
             chunks = self.app(environ, started)
-        except BaseException:
+        except BaseException:  # whatever ends the request frees its slot; raised again
             self._ended(entry, "errors")
             raise
         return _Body(chunks, lambda whole: self._ended(entry, _outcome(status, whole=whole)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import time
+from abc import ABC, abstractmethod
 from urllib.parse import urljoin, urlsplit
 
 from premortem.load.journey import Refused, Response
@@ -21,7 +22,7 @@ USUAL_MAX = 256
 """Answers to expect: a page each, so more would be a site whose every answer is its own."""
 
 
-class Answers(Requests):
+class Answers(Requests, ABC):
     """Reads what the site sends, tells the users' part, and records how long it took."""
 
     def __init__(self, address: Address, settings: Settings, dice: random.Random) -> None:
@@ -32,13 +33,13 @@ class Answers(Requests):
         The same page is the same but for the Date, once a second."""
         self._receive_bytes = RECEIVE_BYTES
 
+    @abstractmethod
     def _next_alone(self, exchange: Exchange, connection: Connection, now: float) -> None:
         """A plain journey ended: what comes after it, on the connection that is free."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _due_arrivals(self, now: float) -> float:
         """Begin the users who are due; when the next one is."""
-        raise NotImplementedError
 
     # -- the fast lane
 

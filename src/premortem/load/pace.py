@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -50,23 +51,23 @@ def _checked(name: str, value: float, most: float = math.inf) -> None:
         raise BadPace(f"{name} must be between 0 and {most:g}, not {value!r}")
 
 
-class Pacer:
+class Pacer(ABC):
     """A load shape: users per second over ``seconds``. Subclasses are frozen data."""
 
     __slots__ = ()
     seconds: float
 
+    @abstractmethod
     def rate(self, at_s: float) -> float:
         """Users per second, ``at_s`` seconds after the start of the shape."""
-        raise NotImplementedError
 
+    @abstractmethod
     def count(self, at_s: float) -> float:
         """How many users are expected up to ``at_s``: the integral of the rate."""
-        raise NotImplementedError
 
+    @abstractmethod
     def peak(self) -> float:
         """The highest rate of the shape, in users per second."""
-        raise NotImplementedError
 
     def parts(self) -> Sequence[Pacer]:
         """The shapes it is a sequence of; thinning is done part by part, which wastes least."""
