@@ -95,6 +95,8 @@ class _Address:
     waiting: queue.Queue[Letter | None] = field(default_factory=lambda: queue.Queue(WAITING_MAX))
     closing: threading.Event = field(default_factory=threading.Event)
     _stuck: list[threading.Thread] = field(default_factory=list)
+    _why: str = ""
+    """What the last attempt raised, if it did."""
 
     def work(self) -> None:
         while (letter := self.waiting.get()) is not None:
@@ -102,7 +104,8 @@ class _Address:
                 self.sent += 1
             else:
                 self.failed += 1
-                self.say(f"a message could not be sent to address {self.name}: {letter.title}")
+                why = f" ({self._why})" if self._why else ""
+                self.say(f"a message could not be sent to address {self.name}{why}: {letter.title}")
 
     def end(self) -> None:
         """Try once what waits, then end; of a full queue the oldest gives way."""
@@ -128,7 +131,7 @@ class _Address:
         self._stuck = [t for t in self._stuck if t.is_alive()]
         if len(self._stuck) >= STUCK_MAX:
             return False
-        taken: list[bool] = []
+        taken: list[bool | str] = []
 
         def attempt() -> None:
             taken.append(contained(lambda: self.send(letter.title, letter.body, letter.kind)))
@@ -138,6 +141,7 @@ class _Address:
         thread.join(self.attempt_s)
         if thread.is_alive():
             self._stuck.append(thread)
+        self._why = "".join(t for t in taken if isinstance(t, str))
         return taken == [True]
 
 

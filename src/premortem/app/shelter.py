@@ -14,7 +14,7 @@ from contextlib import aclosing
 from premortem.model import History, Signal, Verdict
 from premortem.pipeline import Cause, Detector, Pipeline, Tick
 
-__all__ = ["Shelter", "contained", "describe", "supervised"]
+__all__ = ["Shelter", "contained", "describe", "kind_and_place", "supervised"]
 
 AGAIN_AFTER_S, AGAIN_AFTER_MAX_S = 1.0, 60.0
 """Doubled at each crash up to a minute: a bug at every start must not become a load."""
@@ -73,19 +73,24 @@ class _Cause:
 
 def describe(error: BaseException) -> str:
     """One line about a bug: its kind, its words, where it arose."""
+    return f"{kind_and_place(error)}: {' '.join(str(error).split())[:200]}"
+
+
+def kind_and_place(error: BaseException) -> str:
+    """A bug's kind and where it arose, without its words: they may hold somebody's secrets."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = "" if trace is None else f" in {trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}"
-    return f"{type(error).__name__}{where}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}{where}"
 
 
-def contained(work: Callable[[], bool]) -> bool:
-    """What ``work`` returns; ``False`` when it raised (a service's client may raise anything)."""
+def contained(work: Callable[[], bool]) -> bool | str:
+    """What ``work`` returns, or what it raised (a service's client may raise anything)."""
     try:
         return work()
-    except Exception:  # noqa: BLE001 - see the module's first paragraph
-        return False
+    except Exception as error:  # noqa: BLE001 - see the module's first paragraph
+        return kind_and_place(error)
 
 
 async def supervised(
