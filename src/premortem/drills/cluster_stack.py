@@ -131,9 +131,9 @@ class ClusterStack:
         (folder / "dsn").write_text(self.door(door))
         (folder / "token").write_text(token)
         port = free_port()
-        argv = [sys.executable, "-m", "premortem.drills.cluster_serve", "--site", self.scenario]
+        argv = [sys.executable, "-m", "premortem.drills.sites.serve", "--site", self.scenario]
         argv += ["--dsn-file", str(folder / "dsn"), "--port", str(port)]
-        argv += ["--pool-size", str(max(SITE_POOL, cap + 2))]
+        argv += ["--transaction-pooler", "--pool-size", str(max(SITE_POOL, cap + 2))]
         argv += ["--guard-cap", str(cap), "--guard-token-file", str(folder / "token")]
         processes = SiteProcesses(port, token, argv, self.layout.site, folder, self.leash)
         try:

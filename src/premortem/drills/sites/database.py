@@ -29,14 +29,18 @@ class Database:
     pool: ConnectionPool[Connection] | None = None
 
     @classmethod
-    def of(cls, dsn: str, mode: Mode, pool_size: int) -> Database:
-        """A pool keeps exactly ``pool_size`` connections, opened in the background."""
+    def of(cls, dsn: str, mode: Mode, pool_size: int, *, prepare: bool = True) -> Database:
+        """A pool keeps exactly ``pool_size`` connections, opened in the background.
+
+        ``prepare=False`` for a pooler in transaction mode: there the next statement may reach a
+        server that the last one was not prepared on (PgBouncer before 1.21).
+        """
         if mode == "connection_per_request":
             return cls(dsn, mode)
         pool = ConnectionPool(
             dsn,
             connection_class=psycopg.Connection[DictRow],
-            kwargs={"autocommit": True, "row_factory": dict_row},
+            kwargs={"autocommit": True, "row_factory": dict_row} | _prepared(prepare),
             min_size=pool_size,
             max_size=pool_size,
             timeout=POOL_TIMEOUT_S,
@@ -61,3 +65,8 @@ class Database:
     def close(self) -> None:
         if self.pool is not None:
             self.pool.close()
+
+
+def _prepared(prepare: bool) -> dict[str, None]:
+    """psycopg prepares what it has sent five times, unless told never to."""
+    return {} if prepare else {"prepare_threshold": None}

@@ -16,13 +16,12 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import uvicorn
 from starlette.types import ASGIApp
 
 from premortem.drills.sites import site, site_names
 from premortem.drills.sites._breakable import BreakableDatabase, breakable
 from premortem.drills.sites._edge import Edge
-from premortem.drills.sites.serve import REQUESTS_MAX, listening
+from premortem.drills.sites.serve import listening, run
 from premortem.drills.sites.switches import Live
 from premortem.guard import Guard, Route, Settings
 
@@ -45,17 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"rehearsal: {where}: {error.strerror}", file=sys.stderr)
         return 3
     live.watch()
-    settings = uvicorn.Config(
-        app,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_level="error",
-        ws="none",
-        limit_concurrency=REQUESTS_MAX,
-        backlog=wanted.backlog,
-    )
-    uvicorn.Server(settings).run([sock])
+    run(app, sock, wanted.backlog)
     return 0
 
 

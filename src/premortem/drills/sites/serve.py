@@ -24,7 +24,7 @@ from premortem.drills.sites import site, site_names
 from premortem.drills.sites.database import Database
 from premortem.guard import Guard, Route, Settings
 
-__all__ = ["listening", "main"]
+__all__ = ["listening", "main", "run"]
 
 HOST = "127.0.0.1"
 
@@ -46,6 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"serve: {error.filename or f'port {wanted.port}'}: {error.strerror}", file=sys.stderr
         )
         return 3
+    run(app, sock)
+    return 0
+
+
+def run(app: ASGIApp, sock: socket.socket, backlog: int = 2048) -> None:
+    """Serve until SIGTERM; ``backlog`` connections wait to be accepted (uvicorn's default)."""
     settings = uvicorn.Config(
         app,
         loop="uvloop",
@@ -54,9 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         log_level="error",
         ws="none",
         limit_concurrency=REQUESTS_MAX,
+        backlog=backlog,
     )
     uvicorn.Server(settings).run([sock])
-    return 0
 
 
 def listening(port: int, host: str = HOST) -> socket.socket:
@@ -81,6 +87,9 @@ def _arguments() -> argparse.ArgumentParser:
         "--mode", default="pool", choices=("connection_per_request", "pool"), help="database access"
     )
     parser.add_argument("--pool-size", default=8, type=int, help="connections")
+    parser.add_argument(
+        "--transaction-pooler", action="store_true", help="one is in front of the database"
+    )
     parser.add_argument("--threads", default=40, type=int, help="handlers at once (anyio: 40)")
     parser.add_argument("--guard-cap", default=0, type=int, help="requests in flight; 0: no guard")
     parser.add_argument("--guard-token-file", type=Path, help="holds the guard's token")
@@ -88,7 +97,12 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 def _application(wanted: argparse.Namespace) -> ASGIApp:
-    database = Database.of(wanted.dsn_file.read_text().strip(), wanted.mode, wanted.pool_size)
+    database = Database.of(
+        wanted.dsn_file.read_text().strip(),
+        wanted.mode,
+        wanted.pool_size,
+        prepare=not wanted.transaction_pooler,
+    )
     app: Starlette = importlib.import_module(f"premortem.drills.sites.{wanted.site}.app").build(
         database
     )
