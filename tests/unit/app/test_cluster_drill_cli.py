@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from premortem.app.cli import _guarded
-from premortem.app.commands._cluster_drill import Wanted
+from premortem.app.commands._cluster_drill import Asked, Wanted
 
 DRILLS = ("failover", "partition", "etcd-down", "switchover", "surge")
 
@@ -65,6 +65,6 @@ def test_the_report_s_folder_is_named_after_the_drill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    where = Wanted("switchover", True, None, None, None, 8.0, 1, True).check()
+    where = Wanted("switchover", Asked(cluster=True)).check()
     assert where.is_dir()
     assert where.name.startswith("premortem-drill-switchover-")

@@ -32,59 +32,81 @@ if TYPE_CHECKING:
     from premortem.pipeline import Tick
 
 __all__ = [
-    "Cluster", "Door", "Folder", "JsonFile", "Live", "Rate", "Seconds", "Seed", "Wanted", "drill",
-    "perform", "rehearse",
-]  # fmt: skip
+    "EVERYWHERE",
+    "USUAL_LOAD",
+    "Asked",
+    "Door",
+    "Load",
+    "Wanted",
+    "drill",
+    "perform",
+    "rehearse",
+]
 
 CALM_S = 12.0
 """Before the fault: the baseline needs ten seconds of quarantine."""
 USERS_PER_S_MAX = 200.0
 SECONDS_MAX = 600.0
 
-Cluster = Annotated[bool, Parameter(help="On a cluster of three servers (there is no other way).")]
-JsonFile = Annotated[Path | None, Parameter(name="--json", help="Also write the result here.")]
-Folder = Annotated[Path | None, Parameter(help="Where the report goes; made if missing.")]
-Seconds = Annotated[float | None, Parameter(help="How long users come, from the fault on.")]
-Rate = Annotated[
-    float, Parameter(name="--users", help="Users per second, about 2.2 requests each.")
-]
-Seed = Annotated[int, Parameter(help="Seed of the users' arrivals and choices.")]
-Live = Annotated[bool, Parameter(help="Draw a live view when the output is a terminal.")]
-Door = Annotated[
-    Literal["pooler", "proxy"],
-    Parameter(help="pooler: clients are held while the primary changes; proxy: nobody is held."),
-]
+Door = Literal["pooler", "proxy"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What every drill of the cluster can be told."""
+
+    cluster: Annotated[
+        bool, Parameter(help="On a cluster of three servers (there is no other way).")
+    ] = False
+    json_file: Annotated[
+        Path | None, Parameter(name="--json", help="Also write the result here.")
+    ] = None
+    folder: Annotated[Path | None, Parameter(help="Where the report goes; made if missing.")] = None
+    seed: Annotated[int, Parameter(help="Seed of the users' arrivals and choices.")] = 1
+    live: Annotated[bool, Parameter(help="Draw a live view when the output is a terminal.")] = True
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """The users of a drill whose load is not the matter."""
+
+    seconds: Annotated[float | None, Parameter(help="How long users come, from the fault on.")] = (
+        None
+    )
+    users_per_s: Annotated[
+        float, Parameter(name="--users", help="Users per second, about 2.2 requests each.")
+    ] = 8.0
+
+
+EVERYWHERE, USUAL_LOAD = Asked(), Load()
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the person asked for."""
+    """One drill, as it was asked for."""
 
     drill: str
-    cluster: bool
-    json_file: Path | None
-    folder: Path | None
-    seconds: float | None
-    users_per_s: float
-    seed: int
-    live: bool
-    door: Literal["pooler", "proxy"] = "pooler"
+    asked: Asked
+    load: Load = USUAL_LOAD
+    door: Door = "pooler"
 
     def check(self) -> Path:
         """The folder of the report. Raises ``Usage``."""
-        if not self.cluster:
+        if not self.asked.cluster:
             raise Usage(
                 f"premortem drill {self.drill} needs a cluster: add --cluster (it starts one)"
             )
-        if self.seconds is not None and not 5 <= self.seconds <= SECONDS_MAX:
-            raise Usage(f"--seconds {self.seconds:g}: from 5 to {SECONDS_MAX:g}")
-        if not 0.5 <= self.users_per_s <= USERS_PER_S_MAX:
-            raise Usage(f"--users {self.users_per_s:g}: from 0.5 to {USERS_PER_S_MAX:g}")
+        if self.load.seconds is not None and not 5 <= self.load.seconds <= SECONDS_MAX:
+            raise Usage(f"--seconds {self.load.seconds:g}: from 5 to {SECONDS_MAX:g}")
+        if not 0.5 <= self.load.users_per_s <= USERS_PER_S_MAX:
+            raise Usage(f"--users {self.load.users_per_s:g}: from 0.5 to {USERS_PER_S_MAX:g}")
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        where = self.folder or Path(f"premortem-drill-{self.drill}-{stamp}")
+        where = self.asked.folder or Path(f"premortem-drill-{self.drill}-{stamp}")
         make_folder(where)
-        if self.json_file is not None:
-            check_writable(self.json_file)
+        if self.asked.json_file is not None:
+            check_writable(self.asked.json_file)
         return where
 
 
@@ -98,15 +120,15 @@ def drill(wanted: Wanted) -> int:
         from premortem.drills.clients import poisson  # noqa: PLC0415
         from premortem.drills.cluster_play import Plan  # noqa: PLC0415
 
-        after_s = wanted.seconds or known.seconds
+        after_s = wanted.load.seconds or known.seconds
         plan = Plan(
             known.name,
-            [poisson(CALM_S + after_s, wanted.users_per_s)],
+            [poisson(CALM_S + after_s, wanted.load.users_per_s)],
             CALM_S,
             known.fault,
             lasts_s=min(known.lasts_s, max(1.0, after_s - known.after_s)),
             door=wanted.door,
-            seed=wanted.seed,
+            seed=wanted.asked.seed,
         )
         about = {
             "title": known.title,
@@ -129,11 +151,11 @@ def perform(wanted: Wanted, work: Callable[..., Any]) -> int:
 
     where = wanted.check()
     console = new_console()
-    with new_view(console, live=wanted.live) as view:
+    with new_view(console, live=wanted.asked.live) as view:
         result = run(work(view, where))
     _print(console, result, where)
-    if wanted.json_file is not None:
-        wanted.json_file.write_text(json.dumps(result, indent=2) + "\n")
+    if wanted.asked.json_file is not None:
+        wanted.asked.json_file.write_text(json.dumps(result, indent=2) + "\n")
     return FINE if result["met"] else FAILED_ITS_BAR
 
 
@@ -211,8 +233,8 @@ def _result(
         **about,
         "door": plan.door,
         "cap": plan.cap,
-        "users_per_s": wanted.users_per_s,
-        "seed": wanted.seed,
+        "users_per_s": wanted.load.users_per_s,
+        "seed": wanted.asked.seed,
         **played.facts,
         **played.writes,
         **figures(

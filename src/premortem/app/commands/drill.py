@@ -17,11 +17,8 @@ from premortem.app.commands._base import (
     new_console,
     run,
 )
-from premortem.app.commands.drill_etcd_down import etcd_down
-from premortem.app.commands.drill_failover import failover
-from premortem.app.commands.drill_partition import partition
+from premortem.app.commands.drill_cluster import etcd_down, failover, partition, switchover
 from premortem.app.commands.drill_surge import surge
-from premortem.app.commands.drill_switchover import switchover
 
 __all__ = ["app"]
 

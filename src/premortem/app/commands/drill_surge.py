@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from premortem.app.commands._cluster_drill import (
-    Cluster,
-    Folder,
-    JsonFile,
-    Live,
-    Seed,
+    EVERYWHERE,
+    Asked,
     Wanted,
     perform,
     rehearse,
@@ -30,14 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["surge"]
 
 
-def surge(
-    *,
-    cluster: Cluster = False,
-    json_file: JsonFile = None,
-    folder: Folder = None,
-    seed: Seed = 1,
-    live: Live = True,
-) -> int:
+def surge(asked: Asked = EVERYWHERE) -> int:
     """Play the seeds' surge on a guarded site on a cluster; at minute 120 switch over.
 
     Three times what the site can do arrives; the guard refuses the excess politely; where the
@@ -47,17 +37,17 @@ def surge(
 
     Example: premortem drill surge --cluster
     """
-    wanted = Wanted("surge", cluster, json_file, folder, None, 8.0, seed, live)
+    wanted = Wanted("surge", asked)
 
     async def work(view: DrillView, where: Path) -> dict[str, Any]:
         async def ready(stack: ClusterStack) -> tuple[Plan, Mapping[str, Any]]:
             from premortem.drills.cluster_surge import surge_plan  # noqa: PLC0415
 
             view.stage("looking for the knee: raising the arrival rate until answers do not follow")
-            knee = await _knee(stack, view, seed)
+            knee = await _knee(stack, view, asked.seed)
             text = f"knee: {knee.rps:.0f} requests/s, {knee.users_per_s:.0f} users/s"
             view.stage(f"{text}; the surge is three times that")
-            plan = surge_plan(knee, seed)
+            plan = surge_plan(knee, asked.seed)
             return plan, _about(knee, plan)
 
         return await rehearse(wanted, ready, view, where, watch=_watch, pinned=True)
