@@ -78,6 +78,7 @@ class Watch:
     held: Sequence[Held] = ()
     """Connections for acting: opened at the start, closed at the end."""
     clock: Callable[[], float] = field(default_factory=wall_clock)
+    tick_s: float = field(default_factory=lambda: TICK_S)
     step_s: float = 0.0
     """What the latest step of the pipeline took."""
     shelter: Shelter = field(default_factory=Shelter)
@@ -90,7 +91,7 @@ class Watch:
     _quiet_since: float | None = None
 
     async def ticks(self, until: float | None = None) -> AsyncGenerator[Tick, None]:
-        """Yield a :class:`Tick` a second until ``until`` (epoch seconds) or for ever.
+        """Yield a :class:`Tick` every ``tick_s`` until ``until`` (epoch seconds) or for ever.
 
         Closing the generator stops the sources and closes their connections.
         """
@@ -103,10 +104,10 @@ class Watch:
         try:
             at = self.clock()
             while until is None or at < until:
-                at += TICK_S
+                at += self.tick_s
                 await asyncio.sleep(max(0.0, at - self.clock()))
                 now = self.clock()
-                if now > at + 10 * TICK_S:  # suspended: do not replay the gap tick by tick
+                if now > at + 10 * self.tick_s:  # suspended: do not replay the gap tick by tick
                     at = now
                 tick = self._step(now, before)
                 before = tick.diagnosis

@@ -14,6 +14,8 @@ from premortem.pipeline import Pipeline, Tick
 from premortem.remedies._hands import Hands, RemedyFailed
 from premortem.remedies.policy import Policy
 
+TICK_S = 0.2
+
 
 @dataclass
 class Told:
@@ -80,7 +82,7 @@ async def ticks(watch: Watch, count: int) -> list[Tick]:
 
 async def test_a_source_that_hangs_or_breaks_blinds_nobody() -> None:
     good, bad, stuck = Told(lambda: 1.0), Told(broken, "b"), Hangs(lambda: 1.0, "c")
-    found = await ticks(Watch([good, bad, stuck], new_pipeline()), 2)
+    found = await ticks(Watch([good, bad, stuck], new_pipeline(), tick_s=TICK_S), 2)
     seen = [r for tick in found for r in tick.readings]
     assert any(r.target == "t" and r.values == {"db.up": 1.0} for r in seen)
     assert any(r.error and "ZeroDivisionError in told: a bug" in r.error for r in seen)
@@ -97,7 +99,7 @@ async def test_ticks_keep_to_the_second() -> None:
 
 def acting(policy: Policy, mend: Mend) -> Watch:
     pipeline = Pipeline(new_pipeline().history, (), (Always(),))
-    return Watch([], pipeline, policy=policy, remedies={"mend": mend})
+    return Watch([], pipeline, policy=policy, remedies={"mend": mend}, tick_s=TICK_S)
 
 
 async def test_nothing_is_touched_unless_allowed() -> None:

@@ -54,9 +54,8 @@ def test_a_cause_that_raises_cannot_be_excluded_and_the_others_are_judged(good_f
     assert set(shelter.bugs) == {"SlowQuery", "Broken"}
 
 
-async def test_the_watch_tells_a_bug_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("premortem.app.loop.TICK_S", 0.05)
-    watch = Watch([], Pipeline(History([]), [], [SlowQuery(0)]))
+async def test_the_watch_tells_a_bug_once() -> None:
+    watch = Watch([], Pipeline(History([]), [], [SlowQuery(0)]), tick_s=0.05)
     told: list[str] = []
     async for tick in watch.ticks(until=watch.clock() + 0.2):
         told += [e.text for e in tick.events if "bug" in e.data]
@@ -82,7 +81,6 @@ async def test_a_source_that_breaks_its_bound_is_ended(monkeypatch: pytest.Monke
     import asyncio
 
     monkeypatch.setattr("premortem.app.loop.GIVE_UP_S", 0.2)
-    monkeypatch.setattr("premortem.app.loop.TICK_S", 0.1)
 
     class Hangs:
         name, target, interval_s = "hangs", "t", 0.1
@@ -94,7 +92,7 @@ async def test_a_source_that_breaks_its_bound_is_ended(monkeypatch: pytest.Monke
         async def close(self) -> None:
             await asyncio.sleep(0)
 
-    watch = Watch([Hangs()], Pipeline(History([]), [], []))
+    watch = Watch([Hangs()], Pipeline(History([]), [], []), tick_s=0.1)
     errors = [r.error async for t in watch.ticks(until=watch.clock() + 0.6) for r in t.readings]
     assert errors
     assert set(errors) == {"no answer within 0.2 s"}

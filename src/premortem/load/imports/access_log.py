@@ -25,7 +25,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from premortem.load.imports.draft import BadImport, Draft, LeftOut, secret
 from premortem.load.imports.ids import is_static
-from premortem.load.imports.mix import pace_of, tasks_of, think_of
+from premortem.load.imports.mix import busiest_stretch, pace_of, tasks_of, think_of
 
 __all__ = ["Log", "from_access_logs", "opened"]
 
@@ -167,17 +167,23 @@ class Log:
         think = think_of(self.gaps_s)
         if think:
             journey["think_s"] = think
-        pace = pace_of(self.per_second, per_visit)
-        notes = [*self._summary(per_visit, think), *self.left_out.lines(), *rare]
+        of_time = busiest_stretch(self.per_second)
+        pace = pace_of(of_time, per_visit)
+        notes = [*self._summary(of_time, per_visit, think), *self.left_out.lines(), *rare]
         return Draft({"pace": [pace], "journey": [{**journey, "task": tasks}]}, tuple(notes), feeds)
 
-    def _summary(self, per_visit: float, think: dict[str, float]) -> list[str]:
-        seconds = max(self.per_second) - min(self.per_second) + 1
+    def _summary(
+        self, of_time: Counter[int], per_visit: float, think: dict[str, float]
+    ) -> list[str]:
+        seconds = max(of_time) - min(of_time) + 1
+        elsewhere = self.kept - of_time.total()
+        odd = [f"{elsewhere} requests a month or more away from the rest are not in the pace"]
         pauses = f"; pauses: median {think['p50']:g} s, p90 {think['p90']:g} s" if think else ""
         return [
             f"kept {self.kept} of {self.lines} lines, {self.visits} visits over {seconds} s: "
             f"{per_visit:.1f} requests a visit{pauses}",
             "the order of pages within a visit is not kept, only how often each is asked for",
+            *(odd if elsewhere else []),
         ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,7 @@ from itertools import accumulate
 from premortem.load.imports.draft import literal, slug
 from premortem.load.imports.ids import Routes
 
-__all__ = ["pace_of", "tasks_of", "think_of"]
+__all__ = ["busiest_stretch", "pace_of", "tasks_of", "think_of"]
 
 ROUTES_MAX = 60
 """Tasks written; the rest is counted in a note."""
@@ -21,6 +22,8 @@ POINTS_MAX = 480
 USERS_MIN = 20
 """Users an interval at least, on average: with fewer the replayed shape is mostly chance."""
 SHARES = (("p50", 0.5), ("p90", 0.9))
+SILENCE_S = 30 * 24 * 3600
+"""A month without a request is no rhythm: a wrong date, or two logs that do not belong together."""
 INTERVALS_S = (1, 5, 10, 60, 300, 900, 3600, 6 * 3600, 24 * 3600)
 
 
@@ -29,6 +32,22 @@ def think_of(gaps_s: Sequence[float]) -> dict[str, float]:
         return {}
     ordered = sorted(gaps_s)
     return {name: ordered[int(len(ordered) * share)] for name, share in SHARES}
+
+
+def busiest_stretch(per_second: Counter[int]) -> Counter[int]:
+    """The requests between two silences of a month, where most of them are.
+
+    >>> dict(busiest_stretch(Counter({5: 2, 6: 1, 9_000_000: 1})))
+    {5: 2, 6: 1}
+    """
+    stretches: list[Counter[int]] = []
+    last = -math.inf
+    for second in sorted(per_second):
+        if second - last > SILENCE_S:
+            stretches.append(Counter())
+        stretches[-1][second] = per_second[second]
+        last = second
+    return max(stretches, key=Counter.total)
 
 
 def pace_of(per_second: Counter[int], per_visit: float) -> dict[str, object]:

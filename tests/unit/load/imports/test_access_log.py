@@ -148,3 +148,14 @@ def test_a_log_without_requests_says_so(tmp_path: Path, text: str, words: str) -
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(BadImport, match=r"gone\.log"):
         from_access_logs([tmp_path / "gone.log"])
+
+
+def test_one_wrong_year_does_not_stretch_the_pace(tmp_path: Path) -> None:
+    right = visits(200)
+    wrong = line(START, "/").replace("/2023:", "/9023:")
+    draft = imported(tmp_path, [*right, wrong])
+    pace, undisturbed = (
+        pace_from(d.sheet().pace).seconds for d in (draft, imported(tmp_path, right))
+    )
+    assert pace == undisturbed
+    assert any("1 requests a month or more away" in note for note in draft.notes)
