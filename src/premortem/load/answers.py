@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from urllib.parse import urljoin, urlsplit
 
 from premortem.load.journey import Refused, Response
@@ -22,7 +22,7 @@ USUAL_MAX = 256
 """Answers to expect: a page each, so more would be a site whose every answer is its own."""
 
 
-class Answers(Requests, ABC):
+class Answers(Requests):
     """Reads what the site sends, tells the users' part, and records how long it took."""
 
     def __init__(self, address: Address, settings: Settings, dice: random.Random) -> None:

@@ -7,6 +7,7 @@ import random
 import select
 import ssl
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 from heapq import heappush
@@ -52,7 +53,7 @@ class Settings:
     the time of waking up (~0.1 ms) off the send lag and costs that much processor time a user."""
 
 
-class Requests:
+class Requests(ABC):
     """The part of the engine below its users. It tells them what came of what they asked for by
     ``_step``, ``_end_user`` and ``_stop_user``."""
 
@@ -80,18 +81,21 @@ class Requests:
 
     # -- what the users' part provides
 
+    @abstractmethod
     def _step(self, user: Visitor, answer: Response | None, due: float) -> None:
-        raise NotImplementedError
+        """Let a journey go on with the answer to what it asked for."""
 
+    @abstractmethod
     def _end_user(self, user: Visitor, outcome: Outcome) -> None:
-        raise NotImplementedError
+        """Count what became of a user."""
 
+    @abstractmethod
     def _follow(self, now: float) -> None:
         """Someone of a crowd left: let the next one in at once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _stop_user(self, exchange: Exchange, outcome: Outcome, ending: JourneyEnded) -> None:
-        raise NotImplementedError
+        """End a journey at the request it awaits."""
 
     def _note(self, why: str) -> None:
         errors = self.tally.errors
