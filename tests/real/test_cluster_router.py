@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import psycopg
@@ -43,6 +43,23 @@ def replay_stopped(rehearsal: Rehearsal) -> Iterator[None]:
     finally:
         for p in replaying:
             p.resume()
+
+
+def on_replicas(rehearsal: Rehearsal, readers: int = 8) -> bool:
+    """Whether every connection the pooler has for reads leads to a replica: all in use at once."""
+    with ExitStack() as stack:
+        dsn = rehearsal.state.dsn(replicas=True)
+        asked = [stack.enter_context(psycopg.connect(dsn)) for _ in range(readers)]
+        rows = [c.execute("SELECT pg_is_in_recovery()", prepare=False).fetchone() for c in asked]
+        return rows == [(True,)] * readers
+
+
+def test_reads_leave_a_replica_that_became_the_primary(rehearsal: Rehearsal) -> None:
+    """Its connections outlive the promotion, and PgBouncer keeps them for 30 s, then one by one."""
+    rehearsal.until(lambda: on_replicas(rehearsal), 75.0)
+    rehearsal.cluster.switchover(rehearsal.replica())
+    rehearsal.settled()
+    rehearsal.until(lambda: on_replicas(rehearsal), 75.0)
 
 
 def empty_table(rehearsal: Rehearsal) -> None:

@@ -290,6 +290,8 @@ def pgbouncer(t: Topology, userfile: str, *, sockets: str = "", tls: str = "") -
         "; a client waits this long for a free connection, then gets an error instead of a hang",
         "query_wait_timeout = 30",
         "server_check_delay = 5",
+        "; a replica keeps its connections when it becomes the primary: reads move on within this",
+        "server_lifetime = 30",
         "log_connections = 0",
         "log_disconnections = 0",
         "ignore_startup_parameters = extra_float_digits,options",
