@@ -6,7 +6,6 @@ meant to send it.
 
 from __future__ import annotations
 
-import gc
 import select
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,9 +25,6 @@ EVENTS_MAX = 32
 """Events taken at once: 32 of ~15 µs keep arrivals within ~0.5 ms of their instant."""
 POLL_S_MAX = 0.2
 """A signal is noticed within this time."""
-GC_OBJECTS = 20_000
-"""Between collections: the default of 700 comes a hundred times a second and finds nothing, as the
-engine makes no cycles; journeys may."""
 
 
 class Engine(Users):
@@ -77,16 +73,10 @@ class Engine(Users):
         self._second_end = self._start + 1.0
         self._cpu_s = time.process_time()
         self._next_arrival()
-        usual = gc.get_threshold()
-        gc.collect()
-        gc.freeze()  # what was there before the run is not looked through during it
-        gc.set_threshold(GC_OBJECTS, 10, 10)
         try:
             while self._tick():
                 pass
         finally:
-            gc.set_threshold(*usual)
-            gc.unfreeze()
             self._finish()
         return self.tally
 
