@@ -251,7 +251,7 @@ async def test_a_wrong_password_is_not_the_servers_fault(server: Server) -> None
 
 async def test_the_servers_processor_time_is_seen_dead_children_included(server: Server) -> None:
     assert server.pid is not None
-    host = Host(db_pid=lambda: server.pid)
+    host = Host(db_pids=[server.pid])
     await host.read(1.0)
     async with await psycopg.AsyncConnection.connect(server.site_dsn) as site:
         await site.execute("select count(*) from generate_series(1, 500000)")

@@ -86,7 +86,7 @@ def site_sources(
     """The sources that can be had with what is known of a site."""
     found: list[Source] = [Tcp(site=url_address(url), database=dsn_address(dsn))]
     if host:
-        found.append(Host(web_pids=web_pids, db_pid=db_pid, data_folder=data_folder))
+        found.append(Host(web_pids=web_pids, db_pids=_alone(db_pid), data_folder=data_folder))
     if url is not None:
         found.append(HttpProbe(url=url))
     if dsn is not None:
@@ -150,6 +150,16 @@ def settings_of(config: Config, name: str) -> SiteSettings:
     if not (site.url or settings.dsn or len(found) > settings.here + 1):
         raise BadConfig(f"[site.{name}]: nothing to watch; give it a url, a dsn or both")
     return settings
+
+
+def _alone(db_pid: Callable[[], int | None] | None) -> Callable[[], tuple[int, ...]]:
+    """The one server as the servers that a host may have."""
+
+    def pids() -> tuple[int, ...]:
+        pid = db_pid() if db_pid is not None else None
+        return () if pid is None else (pid,)
+
+    return pids
 
 
 def configured_sources(settings: SiteSettings) -> list[Source]:

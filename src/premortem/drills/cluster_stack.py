@@ -213,7 +213,7 @@ class ClusterStack:
         state = self.state
         t = state.topology
         found: list[Source] = [
-            Host(web_pids=web.pids, db_pid=self._primary_pid),
+            Host(web_pids=web.pids, db_pids=self._server_pids),
             HttpProbe(url=web.url + site(self.scenario).probe),
             Postgres(dsn=self._straight("monitor", state.secrets.monitor), cores=self.db_cores),
             Patroni([f"http://{n.address}:{n.patroni_port}" for n in t.servers]),
@@ -235,12 +235,11 @@ class ClusterStack:
         """Cores that the servers share."""
         return len(self.layout.database) if self.layout.database else os.cpu_count()
 
-    def _primary_pid(self) -> int | None:
-        """The postmaster of the server that is no standby, as its data folder says."""
+    def _server_pids(self) -> list[int]:
+        """The postmasters: all of them burn the cores that the primary has to do with."""
         state = self.state
-        folders = [state.data(n) for n in state.topology.servers]
-        primaries = [data for data in folders if not (data / "standby.signal").exists()]
-        return next((pid for data in primaries if (pid := postmaster(data))), None)
+        found = (postmaster(state.data(n)) for n in state.topology.servers)
+        return [pid for pid in found if pid]
 
     # -- done to it
 

@@ -52,8 +52,8 @@ class Host:
 
     web_pids: Pids = ()
     """The site's processes (children are found), or a function that names them now."""
-    db_pid: int | Callable[[], int | None] | None = None
-    """The database server's first process (for PostgreSQL the postmaster)."""
+    db_pids: Pids = ()
+    """The first process of each database server on these cores (for PostgreSQL the postmaster)."""
     data_folder: str = "/"
     """The file system whose free space matters: that of the database's files."""
     interval_s: float = 1.0
@@ -75,10 +75,10 @@ class Host:
         except OSError as problem:
             problems.append(f"{self.data_folder}: {say(problem)}")
         web = self.web_pids() if callable(self.web_pids) else self.web_pids
-        db = self.db_pid() if callable(self.db_pid) else self.db_pid
+        db = self.db_pids() if callable(self.db_pids) else self.db_pids
         for metric, tier, pids in (
             ("web.cpu.busy_ratio", self._web, tuple(web)),
-            ("db.cpu.busy_ratio", self._db, () if db is None else (db,)),
+            ("db.cpu.busy_ratio", self._db, tuple(db)),
         ):
             busy = tier.busy_ratio(at, pids)
             values |= {} if busy is None else {metric: busy}

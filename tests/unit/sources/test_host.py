@@ -65,7 +65,7 @@ async def test_a_folder_that_is_gone_is_said_beside_the_rest(tmp_path: Path) -> 
 
 
 async def test_a_busy_tier_is_seen_and_pids_may_be_asked_for() -> None:
-    host = Host(web_pids=lambda: [os.getpid()], db_pid=lambda: None)
+    host = Host(web_pids=lambda: [os.getpid()], db_pids=tuple)
     await host.read(1.0)
     end = time.process_time() + 0.05
     while time.process_time() < end:

@@ -31,7 +31,7 @@ def surge(asked: Asked = EVERYWHERE) -> int:
     """Play the seeds' surge on a guarded site on a cluster; at minute 120 switch over.
 
     Three times what the site can do arrives; the guard refuses the excess politely; where the
-    seeds restarted their database the primary moves instead. Takes two minutes. Exit code 1 when
+    seeds restarted their database the primary moves instead. Takes three minutes. Exit code 1 when
     more than 1 % of the users fail, writes are silent for more than 3 s at the switchover, an
     acknowledged write is lost, or the database is not named within 10 s.
 
