@@ -79,6 +79,17 @@ def _at_knee(trials: Sequence[Measured], knee: Knee) -> list[Measured]:
     return broke or [min(trials, key=lambda t: abs(t.users_per_s - edge))]
 
 
+def _far_above(trials: Sequence[Measured], knee: Knee) -> list[Measured]:
+    """Those further above, where everything in front of the scarce resource fills up too."""
+    edge = knee.high_per_s or knee.users_per_s or 0.0
+    return [t for t in trials if t.users_per_s > edge * BROKEN_SPAN and t.levels]
+
+
+def _levels(trials: Sequence[Measured], resources: Sequence[Resource]) -> dict[str, float]:
+    found = {r.name: _level(trials, r.name) for r in resources}
+    return {name: level for name, level in found.items() if level is not None}
+
+
 def _level(trials: Sequence[Measured], name: str) -> float | None:
     levels = [t.levels[name] for t in trials if name in t.levels]
     return median(levels) if levels else None
@@ -107,20 +118,20 @@ def name_bottleneck(knee: Knee, resources: Sequence[Resource]) -> Bottleneck:
     if knee.users_per_s is None:
         return Bottleneck(None, 0.0, None, None, None, f"no knee: {knee.reason}")
     trials = _with_slowness(knee.trials, resources)
-    near = _at_knee(trials, knee)
-    levels: dict[str, float] = {}
-    for resource in resources:
-        level = _level(near, resource.name)
-        if level is not None:
-            levels[resource.name] = level
+    levels = _levels(_at_knee(trials, knee), resources)
     if not levels:
         return Bottleneck(None, 0.0, None, None, None, "no resource was sampled at the knee")
     first = _fullest(trials, resources, levels)
-    if first is None:
-        top = max(levels, key=lambda name: levels[name])
-        reason = f"nothing sampled is full at the knee; fullest is {top} at {levels[top]:.0%}"
-        return Bottleneck(None, levels[top], None, None, None, reason)
-    return _result(trials, resources, levels, first, knee.users_per_s)
+    if first is not None:
+        return _result(trials, resources, levels, first, knee.users_per_s)
+    # a few samples of something that is full most of the time may say four fifths: look further up
+    above = _levels(_far_above(trials, knee), resources)
+    first = _fullest(trials, resources, above)
+    if first is not None:
+        return _result(trials, resources, above, first, knee.users_per_s, "beyond the knee")
+    top = max(levels, key=lambda name: levels[name])
+    reason = f"nothing sampled is full at the knee; fullest is {top} at {levels[top]:.0%}"
+    return Bottleneck(None, levels[top], None, None, None, reason)
 
 
 def _with_slowness(
@@ -171,6 +182,7 @@ def _result(
     levels: Mapping[str, float],
     first: Resource,
     knee_per_s: float,
+    where: str = "at the knee",
 ) -> Bottleneck:
     limits = {
         r.name: limit
@@ -181,10 +193,10 @@ def _result(
     others = {n: at for n, at in limits.items() if n != first.name and at > knee_per_s * BEYOND}
     following = min(others, key=lambda name: others[name], default=None)
     words = {
-        "utilisation": "is {:.0%} busy at the knee",
-        "slots": "is {:.0%} taken at the knee, and nothing behind it is full",
-        "share": "holds up {:.0%} of the database's active sessions at the knee",
-        "latency": "answers slower at the knee, as a queue does that is {:.0%} busy",
+        "utilisation": "is {:.0%} busy {where}",
+        "slots": "is {:.0%} taken {where}, and nothing behind it is full",
+        "share": "holds up {:.0%} of the database's active sessions {where}",
+        "latency": "answers slower {where}, as a queue does that is {:.0%} busy",
     }[first.kind]
     return Bottleneck(
         first.name,
@@ -192,5 +204,5 @@ def _result(
         limits.get(first.name),
         following,
         None if following is None else others[following],
-        f"{first.name} {words.format(levels[first.name])}",
+        f"{first.name} {words.format(levels[first.name], where=where)}",
     )

@@ -100,3 +100,16 @@ def test_nothing_sampled_means_nothing_named() -> None:
 def test_without_a_knee_there_is_no_bottleneck() -> None:
     nothing = Knee(None, None, None, (), "did not bend")
     assert name_bottleneck(nothing, ALL).reason == "no knee: did not bend"
+
+
+def test_what_a_few_samples_show_as_four_fifths_is_looked_up_further_above() -> None:
+    trials = (
+        Measured(25, 1, 25, 25, 0, served_per_s=25, levels={"pool": 0.2, "web.cpu": 0.1}),
+        Measured(98, 5, 490, 490, 0, served_per_s=98, levels={"pool": 0.7, "web.cpu": 0.3}),
+        Measured(103, 5, 515, 400, 115, served_per_s=99, levels={"pool": 0.8, "web.cpu": 0.3}),
+        Measured(200, 1, 200, 90, 110, served_per_s=98, levels={"pool": 1.0, "web.cpu": 0.4}),
+    )
+    found = name_bottleneck(Knee(100.0, 98.0, 103.0, trials, ""), ALL)
+    assert found.resource == "pool"
+    assert found.reason == "pool is 100% taken beyond the knee, and nothing behind it is full"
+    assert name_bottleneck(Knee(100.0, 98.0, 103.0, trials[:3], ""), ALL).resource is None
