@@ -184,7 +184,7 @@ def test_a_trial_leaves_its_first_second_out() -> None:
 
 async def test_where_the_seeds_restarted_the_surge_switches_over() -> None:
     plan = surge_plan(await _knee(), seed=3)
-    assert plan.fault_at_s == 30.0
+    assert plan.fault_at_s == 48.0  # minute 120 at 2.5 minutes a second
     assert plan.fault.__name__ == "switchover"
     assert max(s.get("to", s.get("rate", 0)) for s in plan.pace) == 75.0
 
