@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import platform
-import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -29,13 +27,13 @@ from premortem.drills.calibrate import (
     calibrate,
     remeasured,
 )
-from premortem.drills.clients import Clients, poisson
 from premortem.drills.cores import claimed
-from premortem.drills.play import MODES, Played, journey_of, play
+from premortem.drills.play import MODES, Played, play
 from premortem.drills.report import render
 from premortem.drills.scenario import SEED, Timeline, timeline
 from premortem.drills.sites import site as rehearsal_site
 from premortem.drills.stack import Layout, SiteProcesses, Stack, layout, usable_cpus
+from premortem.drills.trial import perform as perform_trial
 from premortem.engines.leash import Leash
 from premortem.incidents.postmortem import draft
 from premortem.incidents.record import AS_IT_HAPPENED, PROTECTED, Record
@@ -133,7 +131,7 @@ async def _calibrate(stack: Stack, view: DrillView, seed: int) -> Calibration:
 
         async def perform(trial: Trial) -> TrialResult:
             await hands.set_guard({"cap": trial.cap})
-            result = await _try(stack, site, trial, seed)
+            result = await perform_trial(stack, site.url, trial, seed)
             view.trial(result)
             return result
 
@@ -150,37 +148,9 @@ async def _plateau(stack: Stack, found: Calibration, view: DrillView, seed: int)
         threads=guarded.threads,
         cap=found.cap,
     ) as site:
-        result = await _try(stack, site, found.plateau, seed)
+        result = await perform_trial(stack, site.url, found.plateau, seed)
     view.trial(result)
     return result
-
-
-async def _try(stack: Stack, site: SiteProcesses, trial: Trial, seed: int) -> TrialResult:
-    clients = await Clients.start(
-        base_url=site.url,
-        journey=journey_of(stack.scenario),
-        pace=[poisson(trial.seconds, trial.users_per_s)],
-        folder=stack.folder,
-        name=f"trial-{secrets.token_hex(4)}",
-        seed=seed,
-        start_at=None,
-        cpus=stack.layout.clients,
-        leash=stack.leash,
-    )
-    return _trial_result(trial, clients.rows, await clients.finish())
-
-
-def _trial_result(trial: Trial, rows: list[dict[str, Any]], final: dict[str, Any]) -> TrialResult:
-    goodput = [r["requests_ok"] for r in rows if 1 <= r["second"] < trial.seconds]
-    return TrialResult(
-        trial=trial,
-        offered_users_per_s=final["offered"] / trial.seconds,
-        goodput_rps=float(median(goodput)) if goodput else 0.0,
-        requests=final["requests_ok"],
-        users=final["offered"],
-        served=final["served"],
-        goodputs=tuple(float(g) for g in goodput),
-    )
 
 
 async def _play(

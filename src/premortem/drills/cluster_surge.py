@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from statistics import median
-from typing import Any
 
 from premortem.drills.calibrate import (
     CalibrationFailed,
@@ -18,7 +16,7 @@ from premortem.drills.cluster_play import Plan
 from premortem.drills.play import pace
 from premortem.drills.scenario import timeline
 
-__all__ = ["CAP", "SPEED_MIN_PER_S", "Knee", "quick_knee", "surge_plan", "trial_result"]
+__all__ = ["CAP", "SPEED_MIN_PER_S", "Knee", "quick_knee", "surge_plan"]
 
 CAP = 8
 """Requests in flight: what the single server's calibration chose most often on two cores."""
@@ -54,22 +52,6 @@ async def quick_knee(perform: Perform) -> Knee:
             rps = max(r.goodput_rps for r in done)
             return Knee(rps, rps / requests_per_journey(done))
     raise CalibrationFailed(f"answers still followed at {USERS_PER_S[-1]:g} users/s: no knee found")
-
-
-def trial_result(
-    trial: Trial, rows: Sequence[Mapping[str, Any]], final: Mapping[str, Any]
-) -> TrialResult:
-    """What a trial brought, from the load engine's lines; its first second warms up."""
-    goodputs = tuple(float(r["requests_ok"]) for r in rows if 1 <= r["second"] < trial.seconds)
-    return TrialResult(
-        trial=trial,
-        offered_users_per_s=final["offered"] / trial.seconds,
-        goodput_rps=median(goodputs) if goodputs else 0.0,
-        requests=final["requests_ok"],
-        users=final["offered"],
-        served=final["served"],
-        goodputs=goodputs,
-    )
 
 
 def surge_plan(knee: Knee, seed: int, speed_min_per_s: float = SPEED_MIN_PER_S) -> Plan:

@@ -18,8 +18,9 @@ from premortem.drills.cluster_score import (
     named,
     users,
 )
-from premortem.drills.cluster_surge import quick_knee, surge_plan, trial_result
+from premortem.drills.cluster_surge import quick_knee, surge_plan
 from premortem.drills.cluster_writer import Gap, longest_gap, overlaps
+from premortem.drills.trial import trial_result
 from premortem.model import Event
 
 ZERO = 1_000.0

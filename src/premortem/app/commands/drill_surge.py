@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,25 +71,13 @@ def _about(knee: Knee, plan: Plan) -> dict[str, Any]:
 
 
 async def _knee(stack: ClusterStack, view: DrillView, seed: int) -> Knee:
-    from premortem.drills.clients import Clients, poisson  # noqa: PLC0415
-    from premortem.drills.cluster_surge import CAP, quick_knee, trial_result  # noqa: PLC0415
-    from premortem.drills.play import journey_of  # noqa: PLC0415
+    from premortem.drills.cluster_surge import CAP, quick_knee  # noqa: PLC0415
+    from premortem.drills.trial import perform as perform_trial  # noqa: PLC0415
 
     async with stack.serve("pooler", CAP) as site:
 
         async def perform(trial: Trial) -> TrialResult:
-            clients = await Clients.start(
-                base_url=site.url,
-                journey=journey_of(stack.scenario),
-                pace=[poisson(trial.seconds, trial.users_per_s)],
-                folder=stack.folder,
-                name=f"trial-{secrets.token_hex(4)}",
-                seed=seed,
-                start_at=None,
-                cpus=stack.layout.clients,
-                leash=stack.leash,
-            )
-            result = trial_result(trial, clients.rows, await clients.finish())
+            result = await perform_trial(stack, site.url, trial, seed)
             view.trial(result)
             return result
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["ACKNOWLEDGED_COUNT_SQL", "PRIORITIES", "PROBE", "WRITE", "journey"]
+__all__ = ["ACKNOWLEDGED_COUNT_SQL", "PRIORITIES", "PROBE", "WRITE", "journey", "visit"]
 
 CATEGORIES = 16
 PRODUCTS = 60_000
@@ -31,13 +32,18 @@ PRIORITIES = (
 
 
 async def journey(user: Any) -> None:
-    """Browse, perhaps look at a product, put it in the basket, check out."""
+    """A visit among all products."""
+    await visit(user, lambda: user.random.randint(1, PRODUCTS))
+
+
+async def visit(user: Any, choose: Callable[[], int]) -> None:
+    """Browse, perhaps look at the product chosen, put it in the basket, check out."""
     category = user.random.randint(1, CATEGORIES)
     await user.get(f"/category/{category}", name="browse")
     if user.random.random() >= LOOK:
         return
     await user.think(user.random.uniform(*THINK_S))
-    product = user.random.randint(1, PRODUCTS)
+    product = choose()
     await user.get(f"/product/{product}", name="product")
     if user.random.random() >= WANT:
         return

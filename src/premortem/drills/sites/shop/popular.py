@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from premortem.drills.sites.shop.journey import BUY, CATEGORIES, LOOK, THINK_S, WANT, WRITE
+from premortem.drills.sites.shop.journey import CATEGORIES, visit
 
 __all__ = ["POPULAR", "journey", "paths"]
 
@@ -22,19 +22,4 @@ def paths() -> list[str]:
 
 async def journey(user: Any) -> None:
     """As the shop's own journey, among the popular products."""
-    await user.get(f"/category/{user.random.randint(1, CATEGORIES)}", name="browse")
-    if user.random.random() >= LOOK:
-        return
-    await user.think(user.random.uniform(*THINK_S))
-    product = user.random.choice(POPULAR)
-    await user.get(f"/product/{product}", name="product")
-    if user.random.random() >= WANT:
-        return
-    await user.think(user.random.uniform(*THINK_S))
-    form = {"product": str(product), "quantity": "1"}
-    basket = (await user.post("/basket", form=form, name="basket")).json()["basket"]
-    if user.random.random() >= BUY:
-        return
-    await user.think(user.random.uniform(*THINK_S))
-    placed = await user.post("/checkout", form={"basket": str(basket)}, name="checkout")
-    user.acknowledge(WRITE, placed.json()["order"])
+    await visit(user, lambda: user.random.choice(POPULAR))
