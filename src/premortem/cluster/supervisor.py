@@ -17,7 +17,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,8 @@ LOOK_S = 0.02
 RESTART_S_MIN = 0.5
 """Least time between two starts of one unit, so that a crash loop does not eat a core."""
 RESTART_S_MAX = 5.0
+DYING_S = 0.1
+"""How long a server that is killed together with its Patroni may still be there."""
 STOP_S = 20.0
 """Patience with a server's own orderly stop (checkpoint) before SIGKILL."""
 
@@ -180,19 +182,23 @@ class Supervisor:
                 self.state.patroni(node).answers, "/liveness"
             ):
                 kept.answered_at = time.monotonic()
-            await self._judge(kept, postmaster(data) is not None)
+            await self._judge(kept, data)
 
-    async def _judge(self, kept: Kept, server: bool) -> None:
-        now, was_there = time.monotonic(), kept.proc is not None
-        if not kept.alive and was_there:
+    async def _judge(self, kept: Kept, data: Path) -> None:
+        now, patroni = time.monotonic(), kept.alive
+        if not patroni and kept.proc is not None:
             kept.deaths.append(now)
         seen = Heartbeat(
-            patroni=kept.alive,
-            server=server,
+            patroni=patroni,
+            server=postmaster(data) is not None,  # after Patroni: it may have died just before it
             silent_s=now - max(kept.answered_at, kept.started_at),
             deaths=kept.recent_deaths(now),
         )
-        what = watch_over(seen, self.state.topology.timing.ttl_s)
+        ttl_s = self.state.topology.timing.ttl_s
+        what = watch_over(seen, ttl_s)
+        if what == "start":
+            await asyncio.sleep(DYING_S)
+            what = watch_over(replace(seen, server=postmaster(data) is not None), ttl_s)
         if what == "start":
             self.say(f"{kept.unit.name} died, its server lives: starting it again")
             await self._start(kept)

@@ -37,8 +37,8 @@ SURGE_SHARE = 3.0
 RAMP_MIN = 37.5
 """15 s at the usual 2.5 min/s: a campaign mail being opened, not a step."""
 
-LEAD_IN_MIN = 30.0
-"""Calm before the ramp, so that there is a baseline to compare with (12 s at 2.5 min/s)."""
+LEAD_IN_S = 12.0
+"""Calm before the ramp at any speed: a baseline takes samples, and one comes a second."""
 
 TAIL_MIN = 10.0
 """Watched after the seeds' end (4 s at 2.5 min/s)."""
@@ -113,7 +113,7 @@ def timeline(speed_min_per_s: float = 2.5, seed: Seed = SEED) -> Timeline:
         return Step(at(minute), minute, action, tier, text)
 
     phases = (
-        Phase("calm", -at(LEAD_IN_MIN), 0.0, CALM_SHARE, CALM_SHARE),
+        Phase("calm", -LEAD_IN_S, 0.0, CALM_SHARE, CALM_SHARE),
         Phase("ramp", 0.0, at(RAMP_MIN), CALM_SHARE, SURGE_SHARE),
         Phase("hold", at(RAMP_MIN), at(seed.surge_over_min), SURGE_SHARE, SURGE_SHARE),
         Phase(

@@ -25,6 +25,8 @@ Row = tuple[int, int, str]
 GRACE_S = 5.0
 """How long a held process may take over its fast signal; PostgreSQL's own is 5 s (SIGQUIT)."""
 POLL_S = 0.02
+REMOVE_S = 5.0
+"""How long a held folder is removed again while somebody still writes into it."""
 
 
 def _proc_rows() -> Iterator[tuple[int, int, int, str, bool]]:
@@ -106,11 +108,24 @@ def end(held: Mapping[int, tuple[str, int]], grace_s: float = GRACE_S) -> None:
         _signal(pid, signal.SIGKILL)
 
 
-def remove(path: str, inode: int) -> None:
-    """Remove the folder if it is still the one that was held."""
-    with contextlib.suppress(OSError):  # already gone
-        if Path(path).stat().st_ino == inode:
-            shutil.rmtree(path, ignore_errors=True)
+def remove(path: str, inode: int, within_s: float = REMOVE_S) -> None:
+    """Remove the folder if it is still the one that was held.
+
+    Again until it is gone: what was started in the owner's last moment may still write into it.
+    """
+    deadline = time.monotonic() + within_s
+    while _is(path, inode):
+        shutil.rmtree(path, ignore_errors=True)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(POLL_S)
+
+
+def _is(path: str, inode: int) -> bool:
+    try:
+        return Path(path).stat().st_ino == inode
+    except OSError:
+        return False  # already gone
 
 
 def main() -> None:

@@ -45,6 +45,20 @@ def gone_within(seconds: float, *, pid: int) -> bool:
     return False
 
 
+WRITER = """
+import sys, time
+from pathlib import Path
+folder, began, i = Path(sys.argv[1]), time.monotonic(), 0
+while time.monotonic() - began < 0.5:
+    i += 1
+    try:
+        (folder / str(i)).touch()
+    except FileNotFoundError:
+        break
+    Path(sys.argv[2]).touch()
+"""
+
+
 def test_leaving_the_block_ends_what_is_held_and_removes_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     (folder / "deep").mkdir(parents=True)
@@ -136,6 +150,21 @@ def test_a_folder_that_was_replaced_is_left_alone(tmp_path: Path) -> None:
     folder.mkdir()
     _leash_child.remove(str(folder), folder.stat().st_ino + 1)
     assert folder.exists()
+
+
+def test_a_folder_somebody_still_writes_into_goes_too(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    ready = tmp_path / "ready"
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(folder), str(ready)])
+    try:
+        while not ready.exists():
+            time.sleep(0.01)
+        _leash_child.remove(str(folder), folder.stat().st_ino)
+        assert not folder.exists()
+    finally:
+        writer.kill()
+        writer.wait()
 
 
 @pytest.mark.parametrize("path", [Path("/"), Path.home()])
