@@ -21,6 +21,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+import psycopg
+
 from premortem.app.assemble import new_pipeline
 from premortem.app.diagnose import replay
 from premortem.app.drill_fault import Bench, as_dict, bench, play_case
@@ -125,7 +127,7 @@ async def _play_one(on: Bench, place: Place, name: str, seed: int, times: Times)
         kept = await play_case(
             on, case, times, recording=place.recording(name, seed), say=_quiet, show=_quiet
         )
-    except (EngineError, ClientsFailed) as error:
+    except (EngineError, ClientsFailed, psycopg.OperationalError) as error:
         place.recording(name, seed).unlink(missing_ok=True)
         _say(f"  could not be played: {error}")
         return

@@ -24,6 +24,10 @@ __all__ = ["Archive", "HistoryFile", "Tape"]
 TICKS_MAX = 2_000
 """Held while a disk stalls: about 2 KB each; a hundred sites for 20 s, one for half an hour."""
 
+GATHER_S = 3.0
+"""Ticks of so long are written together: a transaction a second is an eighth of a watch's cost.
+A watch that is killed loses them."""
+
 AGAIN_AFTER_S = 5.0
 """Between attempts at a place that failed."""
 
@@ -148,11 +152,17 @@ class Archive:
     """A thread that writes ticks to every place. ``say`` is called from that thread."""
 
     def __init__(
-        self, places: Sequence[Place], sinks: Sequence[Sink], say: Callable[[str], None]
+        self,
+        places: Sequence[Place],
+        sinks: Sequence[Sink],
+        say: Callable[[str], None],
+        gather_s: float = GATHER_S,
     ) -> None:
         self._places = list(places)
         self._sinks = list(sinks)
         self._say = say
+        self._gather_s = gather_s
+        self._ending = threading.Event()
         self._queue: queue.Queue[tuple[str, Tick] | None] = queue.Queue(TICKS_MAX)
         self._failing: dict[str, _Trouble] = {}
         self._dropped = {place.name: 0 for place in self._places} | {"queue": 0}
@@ -178,6 +188,7 @@ class Archive:
 
     def close(self, within_s: float = 5.0) -> None:
         """Write what is held and end; a disk that stalls is not waited for longer."""
+        self._ending.set()
         try:
             self._queue.put(None, timeout=within_s)
         except queue.Full:
@@ -188,6 +199,7 @@ class Archive:
         ending = False
         while not ending:
             batch = [self._queue.get()]
+            self._ending.wait(self._gather_s)
             while len(batch) < TICKS_MAX and not self._queue.empty():
                 batch.append(self._queue.get())
             ticks = [item for item in batch if item is not None]

@@ -50,8 +50,9 @@ METRICS = (
 UNREACHABLE = {"site": ("127.0.0.1", 1), "database": ("127.0.0.1", 1)}
 
 _PROC = Path("/proc/net")
-_ALONE_EVERY = 3
-"""Readings between knocks at a database that is watched alone; causes take 5 s for fresh."""
+_ALONE_EVERY_S = 3.0
+"""Between readings of a path that leads to no site: each knock costs a database server a process,
+and causes take 5 s for fresh."""
 _WANTED = {
     "OutSegs": "net.tcp.segments_out_per_s",
     "RetransSegs": "net.tcp.retransmits_per_s",
@@ -69,15 +70,16 @@ class Tcp:
     """Host and port users connect to."""
     database: tuple[str, int] | None = None
     """Host and port of the database: the other port, for comparison."""
-    interval_s: float = 1.0
+    interval_s: float = 0.0
+    """Between readings; 0 chooses: a second, or three where there is no site."""
     connect_timeout_s: float = 1.0
     """A lost SYN is sent again after 1 s: whoever waits longer has lost packets."""
     target: str = field(init=False)
     _counters: Counters = field(init=False, repr=False, default_factory=Counters)
     _numeric: dict[str, str] = field(init=False, repr=False, default_factory=dict)
-    _reads: int = field(init=False, repr=False, default=0)
 
     def __post_init__(self) -> None:
+        self.interval_s = self.interval_s or (1.0 if self.site else _ALONE_EVERY_S)
         self.target = f"{self.site[0]}:{self.site[1]}" if self.site else socket.gethostname()
 
     async def read(self, now: float) -> Reading:
@@ -91,7 +93,7 @@ class Tcp:
         values |= self._queue()
         timed = await asyncio.gather(
             self._connect("net.rtt_ms", self.site, "site"),
-            self._connect("net.other_port_rtt_ms", self._other(), "database"),
+            self._connect("net.other_port_rtt_ms", self.database, "database"),
         )
         for value, problem_text in timed:
             values |= value
@@ -100,12 +102,6 @@ class Tcp:
 
     async def close(self) -> None:
         """Nothing is kept open."""
-
-    def _other(self) -> tuple[str, int] | None:
-        """The other port, each time there is a site's to compare with: each knock costs a database
-        server a process."""
-        self._reads += 1
-        return self.database if self.site or self._reads % _ALONE_EVERY == 1 else None
 
     def _rates(self, totals: Mapping[str, float]) -> dict[str, float]:
         elapsed_s, grown = self._counters.growth(time.perf_counter(), totals)

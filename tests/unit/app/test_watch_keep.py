@@ -50,7 +50,7 @@ def test_a_full_disk_is_told_once_counted_and_forgiven(monkeypatch: pytest.Monke
     monkeypatch.setattr("premortem.app.watch_keep.SETTLED_S", 0.2)
     place: Fragile = Fragile()
     said: list[str] = []
-    archive = Archive([place], [], said.append)
+    archive = Archive([place], [], said.append, gather_s=0.0)
     archive.put("shop", tick(1))
     wait_for(lambda: place.written == [1])
     place.full = True
@@ -87,7 +87,7 @@ def test_a_disk_that_hangs_never_makes_a_watch_wait() -> None:
             entered.set()
             hangs.wait(10)
 
-    archive = Archive([Hangs()], [], print)
+    archive = Archive([Hangs()], [], print, gather_s=0.0)
     archive.put("shop", tick(0))
     entered.wait(3)
     begun = time.monotonic()
@@ -97,6 +97,25 @@ def test_a_disk_that_hangs_never_makes_a_watch_wait() -> None:
     assert archive.dropped["queue"] == 7
     hangs.set()
     archive.close()
+
+
+def test_ticks_are_written_together_and_all_at_the_end() -> None:
+    class Counts(Fragile):
+        writes = 0
+
+        def write(self, batch: Sequence[tuple[str, Tick]]) -> None:
+            self.writes += 1
+            super().write(batch)
+
+    place = Counts()
+    archive = Archive([place], [], print, gather_s=60.0)
+    for second in range(5):
+        archive.put("shop", tick(second))
+    begun = time.monotonic()
+    archive.close()
+    assert time.monotonic() - begun < 5.0
+    assert place.written == [0, 1, 2, 3, 4]
+    assert place.writes == 1
 
 
 def history(tmp_path: Path, **values: object) -> HistoryFile:
