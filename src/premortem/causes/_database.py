@@ -9,7 +9,7 @@ from premortem.causes._users import hurt
 from premortem.causes._verdict import fact, held, level, num, once, percent
 from premortem.model import Evidence, History
 
-__all__ = ["Pressure", "idle", "pressure"]
+__all__ = ["Pressure", "idle", "pressure", "stuck"]
 
 BUSY_MIN = 0.9
 """CPU share that counts as used up: 1 s samples of a full core read 0.93 to 1.0."""
@@ -24,6 +24,8 @@ CROWD_S = 20.0
 """A drowned site is judged over this long: it alternates between floods and gaps."""
 CROWD_OVER_CORES = 5.0
 """Mean sessions a core over 20 s; at 70 % load it is 2.3 with a deviation of 0.7."""
+STUCK_SHARE_MIN = 0.7
+"""Of the active sessions: the rest have just begun."""
 _WAITS = ("db.wait.lock", "db.wait.io", "db.wait.lwlock", "db.wait.other")
 SPREADS = 5.0
 """Without CPU figures: cores + 5 * sqrt(cores) in the median; random arrivals stay below it."""
@@ -104,3 +106,15 @@ def idle(history: History) -> bool | None:
         return None
     waits = sum(level(history, metric) or 0.0 for metric in _WAITS)
     return not load.saturated and load.sessions <= max(load.cores, 1.0) and waits < 1.0
+
+
+def stuck(history: History) -> bool:
+    """Whether its sessions wait inside it for something that no load makes: a lock, a replica.
+
+    A database that is full of work is busy; one that stands still is not full of retries.
+    """
+    active = level(history, "db.sessions.active")
+    if pressure(history).saturated is not False or active is None or active < 2.0:
+        return False
+    waits = sum(level(history, metric) or 0.0 for metric in _WAITS)
+    return waits >= STUCK_SHARE_MIN * active

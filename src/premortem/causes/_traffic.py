@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from premortem.causes._database import stuck
 from premortem.causes._verdict import fact, growth, level, num, once, percent, rise, usual
 from premortem.model import Evidence, History
 
@@ -16,6 +17,7 @@ __all__ = [
     "lost_cache",
     "made_above",
     "repeats",
+    "scans",
     "traffic",
     "unique_growth",
 ]
@@ -30,6 +32,11 @@ OPENED_USUAL_MIN_PER_S = 2.0
 """New sessions count as traffic only where the site opens one a request anyway."""
 BUSY_USUAL_MIN = 0.05
 """Below 5 % the clock's ticks of 10 ms and background work are most of what is counted."""
+SCANS_TIMES_MIN = 4.0
+"""Rows read a transaction: a changed mix of requests, or a crowd, makes up to 2 of it (measured
+over 60 recordings of other troubles); a lost index made 11 to 18."""
+SCANS_COST_MIN = 1.8
+"""CPU a transaction, beside the rows: contention alone makes up to 1.5 of it."""
 _OFFERED = ("web.requests_per_s",)
 _DONE = ("db.transactions_per_s", "db.statements.calls_per_s")
 
@@ -123,6 +130,25 @@ def demand_growth(history: History) -> float | None:
     return busy / max(done, last / max(before, 0.5), 0.05)
 
 
+def scans(history: History) -> Evidence | None:
+    """Each transaction reads many times the usual rows, and costs more: no traffic does that.
+
+    Nothing where a lost cache is why: then it is other transactions.
+    """
+    metric, cost = "db.rows_scanned_per_s", demand_growth(history)
+    if cost is None or cost < SCANS_COST_MIN or lost_cache(history) is not None:
+        return None
+    read = growth(history, metric, floor=100.0)
+    done = growth(history, "db.transactions_per_s", floor=0.5)
+    if read is None or done is None:
+        return None
+    times, now = read / max(done, 0.05), level(history, metric) or 0.0
+    if times < SCANS_TIMES_MIN:
+        return None
+    note = f"a transaction reads {num(times)} times the usual rows and costs {num(cost)} times"
+    return fact(history, metric, now, now / times, f"{note} its CPU")
+
+
 def unique_growth(history: History) -> float | None:
     """Growth of requests that are not repeats of the same client's last one."""
     offered, repeats = level(history, "web.requests_per_s"), level(history, "web.repeat_ratio")
@@ -134,7 +160,12 @@ def unique_growth(history: History) -> float | None:
 
 
 def repeats(history: History, share_min: float = 0.3) -> Evidence | None:
-    """The requests are clients' repeats: as many unique ones come as usual."""
+    """The requests are clients' repeats: as many unique ones come as usual.
+
+    Nothing where the database stands still or its work became dearer: then repeats follow.
+    """
+    if stuck(history) or scans(history) is not None:
+        return None
     share, unique = level(history, "web.repeat_ratio"), unique_growth(history)
     if share is None or unique is None or share < share_min or unique >= FLAT:
         return None

@@ -33,6 +33,9 @@ class AcceptQueueOverflow:
     other_port_ms_max: float = 100.0
     """Another port of the same host that answers this fast clears the path."""
 
+    web_busy_full: float = 0.9
+    """Processes that compute all the time accept late; then their CPU is the cause."""
+
     tier: ClassVar[Tier] = "web"
     remedies: ClassVar[tuple[str, ...]] = ("shed", "add_web_workers")
     deciding: ClassVar[tuple[str, ...]] = (
@@ -64,6 +67,9 @@ class AcceptQueueOverflow:
         if load.saturated:
             because = f"{full.note}, but below {load.words}: its workers wait for it."
             return verdict(self, "suspected", because, full, load.evidence, check=self.check)
+        if held(history, "web.cpu.busy_ratio", above=self.web_busy_full):
+            because = f"{full.note}, but the web processes have no CPU to accept them."
+            return verdict(self, "suspected", because, full, check=self.check)
         other = level(history, "net.other_port_rtt_ms", max_age_s=SLOW_S)
         if other is not None and other > self.other_port_ms_max:
             because = f"{full.note}, but another port takes {num(other)} ms as well."

@@ -12,6 +12,7 @@ from premortem.causes._traffic import (
     demand_growth,
     lost_cache,
     repeats,
+    scans,
     traffic,
 )
 from premortem.causes._users import hurt
@@ -84,6 +85,9 @@ class DbCpuByTraffic:
             return verdict(
                 self, "suspected", other.note + ".", load.evidence, other, check=self.check
             )
+        read = scans(history)
+        if read is not None:
+            return self._no(f"{load.words}, but {read.note}: the same work became dearer.", read)
         if calls.flat or self._dearer(history, load, calls):
             because = f"{load.words}, but {calls.words}: the same work became dearer."
             return self._no(because, load.evidence)
@@ -130,6 +134,11 @@ SILENT = (
     }),
 )  # fmt: skip
 NEAR_MISS = (
+    Example("an index was dropped while traffic rises", {**SITE, "db.rows_scanned_per_s": 3.5e5}, {
+        "db.wait.cpu": 7.0, "db.cpu.busy_ratio": 0.97, "db.transactions_per_s": 60.0,
+        "web.requests_per_s": 55.0, "db.rows_scanned_per_s": 8.0e6,
+        "user.http.first_byte_ms": 900.0, "web.queue_length": 9.0,
+    }),
     Example("a query lost its index: CPU is full at flat calls", SITE, {
         "db.wait.cpu": 7.0, "db.cpu.busy_ratio": 0.99, "db.transactions_per_s": 20.0,
         "db.statements.calls_per_s": 60.0, "db.statements.mean_ms": 60.0,

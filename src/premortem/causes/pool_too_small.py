@@ -32,6 +32,9 @@ class PoolTooSmall:
     active_share_max: float = 0.5
     """Fewer than half of the checked-out connections work in the database at any time."""
 
+    web_busy_full: float = 0.9
+    """A web process that computes all the time keeps its connections, however many, for longer."""
+
     tier: ClassVar[Tier] = "pool"
     remedies: ClassVar[tuple[str, ...]] = ("shed",)
     deciding: ClassVar[tuple[str, ...]] = (
@@ -69,6 +72,9 @@ class PoolTooSmall:
         if not room and (load.saturated or (active or 0.0) > size * self.active_share_max):
             because = f"{pool.note}, but the database is busy: {load.words}."
             return verdict(self, "ruled_out", because, pool, load.evidence, check=self.check)
+        if held(history, "web.cpu.busy_ratio", above=self.web_busy_full):
+            because = f"{pool.note}, but the web processes have no CPU to give them back."
+            return verdict(self, "suspected", because, pool, check=self.check)
         lost = level(history, "db.sessions.oldest_idle_s") or 0.0
         if lost >= self.idle_old_s and (active or 0.0) < 1.0:
             because = f"{pool.note}, but one sits unused for {num(lost)} s: kept, or leaked."
@@ -93,5 +99,10 @@ SILENT = (
 NEAR_MISS = (
     Example("the pool is full because the database is", SITE, {
         **SURGE_PROTECTED, "pool.waiting": 20.0, "pool.wait_ms": 300.0,
+    }),
+    Example("the pool is full because the web processes have no CPU left", SITE, {
+        "pool.max": 10, "pool.in_use": 10, "pool.waiting": 12.0, "pool.wait_ms": 800.0,
+        "web.cpu.busy_ratio": 0.95, "db.sessions.active": 0.5, "db.wait.cpu": 0.1,
+        "user.http.first_byte_ms": 2000.0,
     }),
 )  # fmt: skip

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from premortem.causes._database import pressure
-from premortem.causes._traffic import unique_growth
+from premortem.causes._database import pressure, stuck
+from premortem.causes._traffic import scans, unique_growth
 from premortem.causes._users import hurt
 from premortem.causes._verdict import fact, growth, level, num, percent, verdict
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
@@ -82,7 +82,7 @@ class RetryStorm:
             )  # fmt: skip
         felt = hurt(history)
         amplified = offered >= self.amplification_min * max(unique, 0.5)
-        sure = amplified and self._fills(history)
+        sure = amplified and self._fills(history) and not self._follows(history)
         sure = sure and (felt is not None or self._wasted(history) is not None)
         return verdict(
             self,
@@ -102,6 +102,10 @@ class RetryStorm:
         queues = ("pool.waiting", "web.queue_length", "web.refused_per_s")
         busy = level(history, "web.cpu.busy_ratio") or 0.0
         return busy >= self.busy_ratio_full or any((level(history, q) or 0.0) > 0 for q in queues)
+
+    def _follows(self, history: History) -> bool:
+        """Whether the database stands still, or its work became dearer: people try again then."""
+        return stuck(history) or scans(history) is not None
 
     def _wasted(self, history: History) -> Evidence | None:
         gone = level(history, "web.abandoned_ratio")
@@ -125,6 +129,12 @@ SILENT = (
     Example("nobody counts repeats", OPEN_SITE, SURGE_OPEN),
 )
 NEAR_MISS = (
+    Example("commits wait for a replica that is gone; the clients try again", SITE, {
+        "pool.max": 5, "pool.in_use": 5, "pool.waiting": (40.0, 75.0), "pool.wait_ms": 2000.0,
+        "db.sessions.active": 5.0, "db.wait.cpu": 0.0, "db.wait.other": 5.0,
+        "db.cpu.busy_ratio": 0.02, "db.transactions_per_s": 2.0, "web.requests_per_s": 70.0,
+        "web.repeat_ratio": 0.65, "user.http.ok_ratio": 0.2,
+    }),
     Example("every page fails at once and is asked for again: nothing is full", SITE, {
         "web.requests_per_s": 60.0, "web.repeat_ratio": 0.66, "web.served_per_s": 5.0,
         "web.errors_per_s": 55.0, "user.http.ok_ratio": 0.1, "db.wait.cpu": 0.05,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from premortem.causes._database import pressure
-from premortem.causes._traffic import Traffic, demand_growth, traffic
+from premortem.causes._traffic import Traffic, demand_growth, scans, traffic
 from premortem.causes._verdict import SLOW_S, fact, growth, level, num, percent, usual, verdict
 from premortem.causes._worlds import DROWNED, OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
@@ -21,7 +21,8 @@ class SlowQuery:
     """The same number of calls costs the database several times the work.
 
     Shows: one statement dominates the active sessions; its mean time is up at *flat calls*; CPU a
-    transaction (busy / transactions per second) is up; one route is slow first.
+    transaction (busy / transactions per second) is up, or the rows it reads are; one route is slow
+    first.
     Ruled out by: calls that rose as much as the load (traffic); mean time and CPU a transaction
     as usual; sessions that wait for locks.
     First help: cancel the longest runs, a statement_timeout for that role; then the index, or
@@ -57,17 +58,26 @@ class SlowQuery:
 
     def judge(self, history: History) -> Verdict:
         """Judge the recent past."""
-        dearer = self._mean(history) or self._cost(history)
+        dearer = self._mean(history) or self._cost(history) or self._scans(history)
         if dearer is None:
             return self._none(history)
         calls, locks = traffic(history), self._locks(history)
         if locks is not None:
             because = f"{dearer.note}, but {locks.note}."
             return verdict(self, "ruled_out", because, dearer, locks, check=self.check)
+        reads = self._scans(history)
         disk = self._disk(history) if self._cost(history) is None else None
         if disk is not None:  # its time is the disk's; a lost index may be why, or not
             because = f"{dearer.note}, but {disk.note}."
             return verdict(self, "suspected", because, dearer, disk, check=self.check)
+        if reads is None:  # else it is dearer whatever the traffic does
+            risen = self._risen(history, dearer, calls)
+            if risen is not None:
+                return risen
+        return self._dearer(history, dearer, calls)
+
+    def _risen(self, history: History, dearer: Evidence, calls: Traffic) -> Verdict | None:
+        """What is said of dearer work that came with more calls."""
         if calls.most is not None and calls.most >= self.calls_rise_max:
             because = f"{dearer.note}, but calls are {num(calls.most)} times the usual."
             state: State = "suspected" if (demand_growth(history) or 0.0) >= 4.0 else "ruled_out"
@@ -78,15 +88,15 @@ class SlowQuery:
             )
             state = "ruled_out" if self._cost(history) is None else "suspected"
             return verdict(self, state, because, dearer, check=self.check)
-        return self._dearer(history, dearer, calls)
+        return None
 
     def _dearer(self, history: History, dearer: Evidence, calls: Traffic) -> Verdict:
-        cost, mean = self._cost(history), self._mean(history)
+        cost, mean, reads = self._cost(history), self._mean(history), self._scans(history)
         loaded = pressure(history).saturated or self._felt(history)
         sure = calls.most is not None and (loaded or (cost is not None and mean is not None))
         flat = "" if calls.most is None else f" at {num(calls.most)} times the usual calls"
         name = _statement(history.rows("postgres"))
-        facts = [e for e in (mean, cost) if e is not None]
+        facts = [e for e in (mean, cost, reads) if e is not None]
         return verdict(
             self,
             "confirmed" if sure else "suspected",
@@ -135,6 +145,13 @@ class SlowQuery:
             return None
         note = f"a transaction costs {num(cost)} times its usual CPU"
         return fact(history, "db.cpu.busy_ratio", busy, busy / cost, note)
+
+    def _scans(self, history: History) -> Evidence | None:
+        """More rows a transaction, where the CPU feels them."""
+        busy = level(history, "db.cpu.busy_ratio")
+        if busy is not None and busy < self.busy_ratio_min:
+            return None
+        return scans(history)
 
     def _locks(self, history: History) -> Evidence | None:
         waiting = level(history, "db.wait.lock") or 0.0
@@ -200,6 +217,13 @@ FIRES = (
         "db.wait.cpu": 1.4, "db.cpu.busy_ratio": 0.85, "db.statements.mean_ms": 9.0,
         "db.statements.top_time_share": 0.8, "db.statements.top_mean_ms": 45.0,
         "user.http.first_byte_ms": 60.0,
+    }),
+    Example("an index was dropped while traffic rises", {**SITE, "db.rows_scanned_per_s": 3.5e5}, {
+        "db.wait.cpu": 1.2, "db.cpu.busy_ratio": 0.97, "db.transactions_per_s": 60.0,
+        "web.requests_per_s": 55.0, "db.statements.calls_per_s": 160.0,
+        "db.statements.mean_ms": 14.0, "db.statements.top_time_share": 0.61,
+        "db.statements.top_mean_ms": 55.0, "db.rows_scanned_per_s": 8.0e6,
+        "user.http.first_byte_ms": 300.0, "web.in_flight": 8.0, "web.queue_length": 9.0,
     }),
     Example("without statement figures", OPEN_SITE, {
         "db.wait.cpu": (15.0, 60.0), "db.cpu.busy_ratio": 0.99, "db.transactions_per_s": 15.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from premortem.causes._verdict import fact, growth, level, num, percent, verdict
+from premortem.causes._verdict import fact, level, num, percent, verdict
 from premortem.causes._worlds import SITE, SURGE_PROTECTED
 from premortem.examples import Example
 from premortem.model import Evidence, History, State, Tier, Verdict
@@ -30,8 +30,8 @@ class VacuumBloat:
     """Half of where autovacuum starts: it is ahead of the work."""
     xmin_age_min: float = 10_000.0
     """Transactions since the oldest snapshot: seconds of a busy site, not milliseconds."""
-    xmin_times_usual: float = 5.0
-    """Five times the usual age: the holder does not move."""
+    xmin_age_min_s: float = 60.0
+    """A minute of the site's transactions: requests do not hold a snapshot for so long."""
     xid_ratio_min: float = 0.5
     """Half of 2^31 used; autovacuum forces itself in at 200 million, about 0.1."""
     xid_ratio_low: float = 0.2
@@ -74,10 +74,8 @@ class VacuumBloat:
     def _holder(self, history: History) -> Evidence | None:
         metric = "db.xmin.age"
         age = level(history, metric, max_age_s=60.0)
-        times = growth(history, metric, floor=100.0, max_age_s=60.0)
-        if age is None or age < self.xmin_age_min:
-            return None
-        if times is not None and times < self.xmin_times_usual:
+        done = history.median("db.transactions_per_s", 60.0) or 0.0
+        if age is None or age < max(self.xmin_age_min, self.xmin_age_min_s * done):
             return None
         note = f"the oldest snapshot is {num(age)} transactions old"
         return fact(history, metric, age, self.xmin_age_min * 0.999, note)
@@ -87,6 +85,9 @@ FIRES = (
     Example("an abandoned replication slot holds the snapshot", SITE, {
         "db.dead_tuple_ratio": (0.25, 0.4), "db.xmin.age": (20_000.0, 60_000.0),
     }),
+    Example("a prepared transaction nobody ends; before it nothing held a snapshot", SITE, {
+        "db.dead_tuple_ratio": 0.21, "db.xmin.age": 15_100.0,
+    }),
     Example("transaction ids run out", SITE, {"db.xid.age_ratio": 0.7}),
 )  # fmt: skip
 SILENT = (
@@ -94,6 +95,9 @@ SILENT = (
     Example("a surge on a guarded site", SITE, SURGE_PROTECTED),
 )
 NEAR_MISS = (
+    Example("dead rows on a site of 500 transactions a second; a report took some seconds", SITE, {
+        "db.dead_tuple_ratio": 0.21, "db.xmin.age": 12_000.0, "db.transactions_per_s": 500.0,
+    }),
     Example("a nightly delete left dead rows, autovacuum is at them", SITE, {
         "db.dead_tuple_ratio": (0.3, 0.2),
     }),

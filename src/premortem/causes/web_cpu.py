@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from premortem.causes._database import Pressure, pressure
+from premortem.causes._database import Pressure, idle, pressure
 from premortem.causes._verdict import fact, held, level, num, percent, verdict
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
@@ -87,7 +87,7 @@ class WebCpu:
         return (level(history, "web.loop_lag_ms") or 0.0) >= self.loop_lag_ms_busy
 
     def _full(self, history: History, cpu: Evidence, lag: Evidence | None) -> Verdict:
-        load, pool = pressure(history), self._pool(history)
+        load, pool = pressure(history), None if idle(history) else self._pool(history)
         if load.saturated or pool is not None:
             below = pool.note if pool is not None else load.words
             return verdict(
@@ -136,6 +136,11 @@ FIRES = (
     Example("the same on a machine that others use up: it gets 60 % of its core", SITE, {
         "web.cpu.busy_ratio": 0.6, "web.loop_lag_ms": 250.0, "host.cpu.busy_ratio": 1.0,
         "user.http.first_byte_ms": 900.0,
+    }),
+    Example("it keeps pooled connections while it computes, the database is idle", SITE, {
+        "web.cpu.busy_ratio": 0.95, "web.loop_lag_ms": 70.0, "pool.in_use": 10, "pool.max": 10,
+        "pool.waiting": 12.0, "pool.wait_ms": 800.0, "db.sessions.active": 0.5, "db.wait.cpu": 0.1,
+        "user.http.first_byte_ms": 2000.0,
     }),
     Example("seen without a guard", OPEN_SITE, {
         "web.cpu.busy_ratio": 0.97, "user.http.first_byte_ms": 900.0,

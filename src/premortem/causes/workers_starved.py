@@ -101,6 +101,12 @@ FIRES = (
         "web.in_flight": 90.0, "user.http.first_byte_ms": 1500.0, "web.requests_per_s": 120.0,
         "db.transactions_per_s": 95.0,
     }),
+    Example("commits wait for a replica that is gone; the clients try again", SITE, {
+        "pool.max": 5, "pool.in_use": 5, "pool.waiting": (40.0, 75.0), "pool.wait_ms": 2000.0,
+        "db.sessions.active": 5.0, "db.wait.cpu": 0.0, "db.wait.other": 5.0,
+        "db.cpu.busy_ratio": 0.02, "db.transactions_per_s": 2.0, "web.requests_per_s": 70.0,
+        "web.repeat_ratio": 0.65, "user.http.first_byte_ms": 2000.0, "user.http.ok_ratio": 0.2,
+    }),
 )  # fmt: skip
 SILENT = (
     Example("calm", SITE),
