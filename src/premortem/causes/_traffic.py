@@ -17,6 +17,7 @@ __all__ = [
     "lost_cache",
     "made_above",
     "repeats",
+    "scan_growth",
     "scans",
     "traffic",
     "unique_growth",
@@ -135,18 +136,22 @@ def scans(history: History) -> Evidence | None:
 
     Nothing where a lost cache is why: then it is other transactions.
     """
-    metric, cost = "db.rows_scanned_per_s", demand_growth(history)
-    if cost is None or cost < SCANS_COST_MIN or lost_cache(history) is not None:
+    times, cost = scan_growth(history), demand_growth(history)
+    if times is None or cost is None or lost_cache(history) is not None:
         return None
-    read = growth(history, metric, floor=100.0)
-    done = growth(history, "db.transactions_per_s", floor=0.5)
-    if read is None or done is None:
+    if times < SCANS_TIMES_MIN or cost < SCANS_COST_MIN:
         return None
-    times, now = read / max(done, 0.05), level(history, metric) or 0.0
-    if times < SCANS_TIMES_MIN:
-        return None
+    metric = "db.rows_scanned_per_s"
+    now = level(history, metric) or 0.0
     note = f"a transaction reads {num(times)} times the usual rows and costs {num(cost)} times"
     return fact(history, metric, now, now / times, f"{note} its CPU")
+
+
+def scan_growth(history: History) -> float | None:
+    """Growth of the rows that one transaction reads; ``None`` unless both are measured."""
+    read = growth(history, "db.rows_scanned_per_s", floor=100.0)
+    done = growth(history, "db.transactions_per_s", floor=0.5)
+    return None if read is None or done is None else read / max(done, 0.05)
 
 
 def unique_growth(history: History) -> float | None:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from premortem.causes._database import pressure
-from premortem.causes._traffic import Traffic, demand_growth, scans, traffic
+from premortem.causes._traffic import (
+    SCANS_TIMES_MIN,
+    Traffic,
+    demand_growth,
+    scan_growth,
+    scans,
+    traffic,
+)
 from premortem.causes._verdict import SLOW_S, fact, growth, level, num, percent, usual, verdict
 from premortem.causes._worlds import DROWNED, OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
@@ -32,6 +39,8 @@ class SlowQuery:
 
     cost_times_min: float = 2.0
     """CPU a transaction: contention alone makes up to 1.5 (measured at 2 x the knee)."""
+    cost_times_low: float = 1.6
+    """What contention alone may make of it; from here to twice it may be either."""
     cost_times_crowded: float = 4.0
     """With ten sessions a core and more, switching and spinning may quadruple it."""
     mean_times_min: float = 3.0
@@ -196,7 +205,10 @@ class SlowQuery:
         known = fact(
             history, "db.cpu.busy_ratio", busy, self.busy_ratio_min, "; ".join(parts), above=False
         )
-        return verdict(self, "ruled_out", f"{'; '.join(parts)}.", known, check=self.check)
+        plain = (cost or 0.0) < self.cost_times_low
+        plain = plain and (scan_growth(history) or 0.0) < SCANS_TIMES_MIN
+        state: State = "ruled_out" if plain else "cannot_exclude"
+        return verdict(self, state, f"{'; '.join(parts)}.", known, check=self.check)
 
 
 def _statement(rows: tuple[Mapping[str, object], ...]) -> str:

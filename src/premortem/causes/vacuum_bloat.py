@@ -57,6 +57,9 @@ class VacuumBloat:
             return verdict(self, "cannot_exclude", f"{lacking} not measured.", check=self.check)
         note = f"{percent(dead)} of the rows are dead, {percent(age)} of the ids used"
         calm = fact(history, "db.dead_tuple_ratio", dead, self.dead_ratio_min, note, above=False)
+        if (holder := self._holder(history)) is not None:
+            because = f"{note}; but {holder.note}."
+            return verdict(self, "cannot_exclude", because, calm, holder, check=self.check)
         young = dead < self.dead_ratio_low and age < self.xid_ratio_low
         state: State = "ruled_out" if young else "cannot_exclude"
         return verdict(self, state, f"{note}.", calm, check=self.check)

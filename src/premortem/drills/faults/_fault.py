@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -16,7 +17,7 @@ from premortem.drills.sites.switches import Switches, write_switches
 from premortem.drills.stack import SiteProcesses, Stack
 from premortem.model import Tier
 
-__all__ = ["Expects", "Fault", "Rig", "SiteKind", "open_session"]
+__all__ = ["Expects", "Fault", "Rig", "SiteKind", "ended", "open_session"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +145,18 @@ async def open_session(
         )
     except psycopg.OperationalError:
         return None
+
+
+async def ended(work: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel tasks that use sessions and wait until the last is done with its own.
+
+    A session that is closed while its statement is still being cancelled leaves its socket's
+    number to the next one. Raises what a task raised that is neither that nor the database's.
+    """
+    for task in work:
+        task.cancel()
+    for found in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(found, BaseException) and not isinstance(
+            found, asyncio.CancelledError | psycopg.Error
+        ):
+            raise found

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import psycopg
 
-from premortem.drills.faults._fault import Expects, Rig, SiteKind
+from premortem.drills.faults._fault import Expects, Rig, SiteKind, ended
 
 __all__ = ["CheckpointWal"]
 
@@ -59,10 +59,7 @@ class CheckpointWal:
             try:
                 yield
             finally:
-                for task in work:
-                    task.cancel()
-                with suppress(asyncio.CancelledError, psycopg.OperationalError):
-                    await asyncio.gather(*work)
+                await ended(work)
         await rig.run("DROP TABLE IF EXISTS import")
 
     async def _import(self, writer: psycopg.AsyncConnection[object]) -> None:

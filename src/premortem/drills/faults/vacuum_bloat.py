@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import psycopg
 
-from premortem.drills.faults._fault import Expects, Rig, SiteKind
+from premortem.drills.faults._fault import Expects, Rig, SiteKind, ended
 
 __all__ = ["VacuumBloat"]
 
@@ -66,10 +66,7 @@ class VacuumBloat:
             try:
                 yield
             finally:
-                for task in work:
-                    task.cancel()
-                with suppress(asyncio.CancelledError, psycopg.Error):
-                    await asyncio.gather(*work)
+                await ended(work)
                 if self.kind == "prepared":
                     await rig.run("ROLLBACK PREPARED 'forgotten'")
         await rig.run("VACUUM order_line", "VACUUM basket")
