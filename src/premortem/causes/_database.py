@@ -99,12 +99,17 @@ def _full_and_felt(history: History, cores: float) -> bool:
 def idle(history: History) -> bool | None:
     """Whether the database plainly has room: nothing inside it holds its sessions.
 
-    ``None`` where CPU pressure is not measured; a class that is not measured counts as no wait.
+    ``None`` where CPU pressure is not measured, or where sessions are active and the class of
+    waits they may be in is not; else a class that is not measured counts as no wait.
     """
     load = pressure(history)
     if load.sessions is None or load.cores is None:
         return None
-    waits = sum(level(history, metric) or 0.0 for metric in _WAITS)
+    found = [level(history, metric) for metric in _WAITS]
+    waits = sum(wait or 0.0 for wait in found)
+    active = level(history, "db.sessions.active") or 0.0
+    if None in found and active > load.sessions + waits + 1.0:
+        return None
     return not load.saturated and load.sessions <= max(load.cores, 1.0) and waits < 1.0
 
 
