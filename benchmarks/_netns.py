@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -28,6 +28,7 @@ from premortem.cluster.start import launch
 from premortem.cluster.state import State
 from premortem.cluster.topology import Node, Topology
 from premortem.cluster.units import FRONT
+from premortem.drills.cluster_writer import Witness, overlaps, prepare
 from premortem.engines.errors import EngineError
 
 Say = Callable[[str], None]
@@ -166,68 +167,13 @@ async def _door_open(state: State, within_s: float = 30.0) -> None:
     raise EngineError("the pooler does not let us in")
 
 
-@dataclass(slots=True)
-class Witness:
-    """Writes straight to every server, all the time, and remembers when each took a row."""
-
-    state: State
-    took: dict[str, list[float]] = field(default_factory=dict)
-
-    @asynccontextmanager
-    async def watching(self) -> AsyncIterator[None]:
-        servers = self.state.topology.servers
-        self.took = {n.name: [] for n in servers}
-        tasks = [asyncio.create_task(self._try(n)) for n in servers]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _try(self, node: Node) -> None:
-        while True:
-            if await asyncio.to_thread(self._write, node):
-                self.took[node.name].append(time.monotonic())
-            await asyncio.sleep(0.05)
-
-    def _write(self, node: Node) -> bool:
-        """One row or none. A server that waits for a replica is left by closing the socket: to
-        cancel would make it acknowledge what no replica has."""
-        try:
-            with psycopg.connect(
-                self.state.server_dsn(node, "app", "app"), autocommit=True, connect_timeout=1
-            ) as connection:
-                connection.pgconn.send_query(b"INSERT INTO seen DEFAULT VALUES RETURNING 1")
-                deadline = time.monotonic() + 1.0
-                while connection.pgconn.is_busy():
-                    if time.monotonic() > deadline:
-                        return False
-                    time.sleep(0.005)
-                    connection.pgconn.consume_input()
-                result = connection.pgconn.get_result()
-                return result is not None and result.ntuples == 1
-        except psycopg.Error:
-            return False
-
-    def overlaps(self) -> int:
-        """How many rows a server took after another one had begun to take rows."""
-        begun = sorted((at[0], name) for name, at in self.took.items() if at)
-        found = 0
-        for start, name in begun[1:]:
-            found += sum(at > start for n, rows in self.took.items() if n != name for at in rows)
-        return found
-
-
 async def _trial(net: Network, fault: Callable[[Node], object], cut_s: float) -> Figures:
     rig = net.rig
     await rig.reset()
     leader = await rig.leader()
-    async with await psycopg.AsyncConnection.connect(
-        rig.state.server_dsn(leader, "app", "app"), autocommit=True
-    ) as connection:
-        await connection.execute("CREATE TABLE IF NOT EXISTS seen (at timestamptz DEFAULT now())")
-    writers, witness = Writers(rig.state.dsn()), Witness(rig.state)
+    await prepare(rig.state.server_dsn(leader, "app", "app"))
+    straight = {n.name: rig.state.server_dsn(n, "app", "app") for n in rig.state.topology.servers}
+    writers, witness = Writers(rig.state.dsn()), Witness(straight, time.monotonic)
     async with witness.watching():
         async with writers.writing():
             since = time.monotonic()
@@ -237,7 +183,7 @@ async def _trial(net: Network, fault: Callable[[Node], object], cut_s: float) ->
         gap_s = writers.gap_s(since) if writers.at else float("inf")
     await rig.healthy()
     now = (await rig.leader()).name
-    both = witness.overlaps()
+    both = overlaps(witness.took)
     lost = await rig.lost(writers)
     return round(gap_s, 3), lost, len(writers.errors), both, f"{leader.name} -> {now}"
 

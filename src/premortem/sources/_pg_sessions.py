@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 __all__ = ["blocking", "session_row", "without_literals"]
 
@@ -20,6 +21,7 @@ _LITERAL = re.compile(
 )
 
 
+@lru_cache(1024)
 def without_literals(query: str, chars_max: int = QUERY_CHARS_MAX) -> str:
     """The query in one line with every literal as ``?``: what users typed is nobody's business.
 
