@@ -59,10 +59,10 @@ class MembersConfig(_Table):
 
 
 class HaproxyConfig(_Table):
-    """``[[site.NAME.haproxy]]``: a proxy's page of statistics."""
+    """``[[site.NAME.haproxy]]``: a proxy's statistics."""
 
     url: str
-    """The stats page with ``;csv`` at its end."""
+    """The stats page with ``;csv`` at its end, or the socket: ``unix:/run/haproxy/admin.sock``."""
     proxy: str = ""
     """One frontend or backend by name; all together without it."""
     database: bool = False
