@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: env drill drill-game test check slow pooler real cluster-test format clean help
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 env: $(STAMP) ## create .venv/ with everything in it
 
@@ -51,6 +51,9 @@ real: env pooler ## tests with real servers
 
 cluster-test: env pooler ## only those of the cluster: real Patroni, etcd, HAProxy and PgBouncer
 	$(BIN)/python -m pytest tests/real/test_cluster*.py
+
+bench-%: env ## one benchmark, as in make bench-omission (ARGS="..."); each is a file of benchmarks/
+	$(BIN)/python -m benchmarks.$* $(ARGS)
 
 format: env ## put the code into shape
 	$(BIN)/ruff format src tests benchmarks
