@@ -13,6 +13,7 @@ from premortem.model import Evidence, History
 __all__ = [
     "FLAT",
     "Traffic",
+    "dearer_pages",
     "demand_growth",
     "lost_cache",
     "made_above",
@@ -36,6 +37,11 @@ BUSY_USUAL_MIN = 0.05
 SCANS_TIMES_MIN = 4.0
 """Rows read a transaction: a changed mix of requests, or a crowd, makes up to 2 of it (measured
 over 60 recordings of other troubles); a lost index made 11 to 18."""
+PAGES_BUSY_MIN = 0.5
+"""Below half a core nobody feels what a page costs."""
+PAGES_TIMES_MIN = 3.0
+"""Web CPU a request: at most 1.6 of it in 60 recordings of other troubles, a lost cache apart (3.5,
+at a quarter of a core); templates that got dear made 5 to 27."""
 SCANS_COST_MIN = 1.8
 """CPU a transaction, beside the rows: contention alone makes up to 1.5 of it."""
 _OFFERED = ("web.requests_per_s",)
@@ -154,6 +160,19 @@ def scan_growth(history: History) -> float | None:
     return None if read is None or done is None else read / max(done, 0.05)
 
 
+def dearer_pages(history: History) -> bool:
+    """Whether a request costs the busy web processes several times its usual CPU.
+
+    Neither more requests nor repeats of them do that (S = U / X, the utilisation law).
+    """
+    busy = level(history, "web.cpu.busy_ratio")
+    more = growth(history, "web.cpu.busy_ratio", floor=0.02)
+    asked = growth(history, "web.requests_per_s", floor=1.0)
+    if busy is None or more is None or asked is None or busy < PAGES_BUSY_MIN:
+        return False
+    return more >= PAGES_TIMES_MIN * max(asked, 0.05)
+
+
 def unique_growth(history: History) -> float | None:
     """Growth of requests that are not repeats of the same client's last one."""
     offered, repeats = level(history, "web.requests_per_s"), level(history, "web.repeat_ratio")
@@ -167,9 +186,10 @@ def unique_growth(history: History) -> float | None:
 def repeats(history: History, share_min: float = 0.3) -> Evidence | None:
     """The requests are clients' repeats: as many unique ones come as usual.
 
-    Nothing where the database stands still or its work became dearer: then repeats follow.
+    Nothing where the database stands still, or its work or the web tier's became dearer: then
+    repeats follow.
     """
-    if stuck(history) or scans(history) is not None:
+    if stuck(history) or scans(history) is not None or dearer_pages(history):
         return None
     share, unique = level(history, "web.repeat_ratio"), unique_growth(history)
     if share is None or unique is None or share < share_min or unique >= FLAT:

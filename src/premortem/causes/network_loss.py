@@ -41,10 +41,13 @@ class NetworkLoss:
     """Loss by itself. Hosts without CPU repeat up to 3 % on loopback, where nothing is lost."""
     retransmit_ratio_low: float = 0.01
     """Below 1 % loss does not explain an outage."""
+    queue_max: float = 5.0
+    """Connections in an empty listener, give or take those in hand-over."""
     segments_per_s_min: float = 10.0
     """Fewer segments than this make no ratio."""
     retries_max: float = 6.0
-    """A dropped handshake is tried again by both sides: up to three times each in 10 s."""
+    """A dropped handshake is tried again by both sides: up to three times each in 10 s; that many a
+    second are no longer those of the watch's own connects."""
     connect_ms_min: float = 200.0
     """A handshake within a region takes < 100 ms; the first SYN retry comes at 1000 ms."""
     connect_times_usual: float = 5.0
@@ -60,15 +63,18 @@ class NetworkLoss:
 
     def judge(self, history: History) -> Verdict:
         """Judge the recent past."""
-        loss, slow = self._loss(history), self._slow(history)
-        against = self._against(history)
+        slow = self._slow(history)
+        loss = self._loss(history) or (None if slow is None else self._some(history))
+        against = self._against(history, loss)
         if loss is None and slow is None:
             return self._nothing(history)
         shown = "; ".join(f.note for f in (loss, slow) if f is not None)
         if against is not None:
             because = f"{shown}, but {against.note}."
+            known = level(history, "net.tcp.retransmit_ratio", over_s=10.0) is not None
             explained = loss is None or self._explained(history)
-            state: State = "ruled_out" if explained else "suspected"
+            clear: State = "ruled_out" if known else "cannot_exclude"
+            state: State = clear if explained else "suspected"
             return verdict(self, state, because, loss, slow, against, check=self.check)
         other = self._other_slow(history)
         much = loss is not None and loss.value >= self.retransmit_ratio_high
@@ -94,6 +100,26 @@ class NetworkLoss:
             return None
         note = f"{percent(ratio)} of the TCP segments are sent again"
         return fact(history, "net.tcp.retransmit_ratio", ratio, limit, note)
+
+    def _some(self, history: History) -> Evidence | None:
+        """Less loss than that, while connects fail and no full listener explains it: most connects
+        get through a path that loses one packet in twenty, also the next one to another port."""
+        metric, ratio = "net.tcp.retransmit_ratio", history.mean("net.tcp.retransmit_ratio", 10.0)
+        if ratio is None or ratio < self.retransmit_ratio_low or not self._listens(history):
+            return None
+        note = f"{percent(ratio)} of the TCP segments are sent again, and no listener is full"
+        return fact(history, metric, ratio, self.retransmit_ratio_low * 0.999, note)
+
+    def _listens(self, history: History) -> bool:
+        """The site's listener is empty; or, where it cannot be seen, more is sent again than the
+        handshakes that it may have dropped of ours."""
+        overflows = history.mean("net.tcp.listen_overflows_per_s", 10.0)
+        if overflows is not None and overflows > 0:
+            return False
+        queue = level(history, "net.tcp.listen_queue")
+        if queue is not None:
+            return queue < self.queue_max
+        return (history.mean("net.tcp.retransmits_per_s", 10.0) or 0.0) >= self.retries_max
 
     def _limit(self, history: History, metric: str) -> float:
         return max(self.connect_ms_min, self.connect_times_usual * (usual(history, metric) or 0.0))
@@ -134,7 +160,7 @@ class NetworkLoss:
         again = history.mean("net.tcp.retransmits_per_s", 5.0)
         return again is not None and again <= self.retries_max * overflows
 
-    def _against(self, history: History) -> Evidence | None:
+    def _against(self, history: History, loss: Evidence | None) -> Evidence | None:
         """What says that the host drops or delays, not the path."""
         overflows = history.mean("net.tcp.listen_overflows_per_s", 5.0)
         if overflows is not None and overflows >= 1.0:
@@ -144,7 +170,7 @@ class NetworkLoss:
         other = level(history, metric, max_age_s=SLOW_S)
         if other is None or other > self._limit(history, metric) / 4:
             return None
-        if self._loss(history) is not None:
+        if loss is not None:
             return None
         note = f"another port of the host answers in {num(other)} ms"
         return fact(history, metric, other, self._limit(history, metric), note, above=False)
@@ -177,6 +203,11 @@ class NetworkLoss:
 
 
 FIRES = (
+    Example("6 % loss: some connects fail, most get through, the listener is empty", SITE, {
+        "net.tcp.retransmit_ratio": 0.018, "net.tcp.retransmits_per_s": 6.0,
+        "net.tcp.listen_queue": 0.0, "net.tcp.listen_overflows_per_s": 0.0,
+        "user.http.connect_ms": 1000.0, "user.http.ok_ratio": 0.7,
+    }),
     Example("8 % loss on the way in", SITE, {
         "net.tcp.retransmit_ratio": 0.08, "net.tcp.retransmits_per_s": 40.0,
         "net.rtt_ms": 1010.0, "net.other_port_rtt_ms": 1010.0, "user.http.connect_ms": 1012.0,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from premortem.causes._database import pressure, stuck
-from premortem.causes._traffic import scans, unique_growth
+from premortem.causes._traffic import dearer_pages, scans, unique_growth
 from premortem.causes._users import hurt
 from premortem.causes._verdict import fact, growth, level, num, percent, verdict
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
@@ -60,7 +60,8 @@ class RetryStorm:
         note = f"{percent(share)} of the requests repeat one of the last 5 s"
         limit = self.repeat_ratio_min * 0.999
         repeats = fact(history, "web.repeat_ratio", share, limit, note, above=share >= limit)
-        if share < self.repeat_ratio_low:
+        latest = history.value("web.repeat_ratio") or 0.0
+        if max(share, latest) < self.repeat_ratio_low:
             return verdict(self, "ruled_out", f"{note}.", repeats, check=self.check)
         if share < self.repeat_ratio_min:
             return verdict(self, "cannot_exclude", f"{note}.", repeats, check=self.check)
@@ -104,8 +105,8 @@ class RetryStorm:
         return busy >= self.busy_ratio_full or any((level(history, q) or 0.0) > 0 for q in queues)
 
     def _follows(self, history: History) -> bool:
-        """Whether the database stands still, or its work became dearer: people try again then."""
-        return stuck(history) or scans(history) is not None
+        """Whether the database stands still, or work became dearer: people try again then."""
+        return stuck(history) or scans(history) is not None or dearer_pages(history)
 
     def _wasted(self, history: History) -> Evidence | None:
         gone = level(history, "web.abandoned_ratio")
@@ -129,6 +130,13 @@ SILENT = (
     Example("nobody counts repeats", OPEN_SITE, SURGE_OPEN),
 )
 NEAR_MISS = (
+    Example("a template got expensive; the clients try again", {
+        **SITE, "web.cpu.busy_ratio": 0.06,
+    }, {
+        "web.cpu.busy_ratio": 0.94, "web.loop_lag_ms": 80.0, "web.queue_length": 4.0,
+        "web.requests_per_s": 60.0, "web.repeat_ratio": 0.4, "user.http.ok_ratio": 0.5,
+        "user.http.first_byte_ms": 200.0, "db.cpu.busy_ratio": 0.2,
+    }),
     Example("commits wait for a replica that is gone; the clients try again", SITE, {
         "pool.max": 5, "pool.in_use": 5, "pool.waiting": (40.0, 75.0), "pool.wait_ms": 2000.0,
         "db.sessions.active": 5.0, "db.wait.cpu": 0.0, "db.wait.other": 5.0,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from premortem.causes._database import Pressure, idle, pressure
+from premortem.causes._traffic import dearer_pages
+from premortem.causes._users import hurt
 from premortem.causes._verdict import fact, held, level, num, percent, verdict
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
@@ -62,13 +64,16 @@ class WebCpu:
                 self, "suspected", f"{lag.note} although {note}: one call blocks the event loop.",
                 lag, cpu, check="a stack sample of the web process (py-spy dump)",
             )  # fmt: skip
-        calm = busy < self.busy_ratio_min and self._has_room(history, busy)
+        calm = busy < self.busy_ratio_lagging and self._has_room(history, busy)
         state: State = "ruled_out" if calm else "cannot_exclude"
         return verdict(self, state, f"{note}.", cpu, check=self.check)
 
     def _used_up(self, history: History, busy: float) -> bool:
-        """All of its cores; or, while it lags, nearly all, or what a full machine leaves it."""
+        """All of its cores; or nearly all, while it lags or a page costs several times as much; or
+        what a full machine leaves it."""
         if held(history, "web.cpu.busy_ratio", above=self.busy_ratio_min * 0.999):
+            return True
+        if busy >= self.busy_ratio_lagging and dearer_pages(history) and hurt(history) is not None:
             return True
         if not self._lags(history):
             return False
@@ -129,6 +134,13 @@ class WebCpu:
 
 
 FIRES = (
+    Example("a template got expensive, neighbours take the rest; the clients try again", {
+        **SITE, "web.cpu.busy_ratio": 0.06,
+    }, {
+        "web.cpu.busy_ratio": 0.87, "web.loop_lag_ms": 80.0, "web.queue_length": 4.0,
+        "web.requests_per_s": 60.0, "web.repeat_ratio": 0.4, "user.http.ok_ratio": 0.5,
+        "user.http.first_byte_ms": 200.0, "db.cpu.busy_ratio": 0.2,
+    }),
     Example("a template got expensive: one core full, the database idle", SITE, {
         "web.cpu.busy_ratio": 0.98, "web.loop_lag_ms": 300.0, "user.http.first_byte_ms": 700.0,
         "web.response_ms": 600.0, "web.in_flight": 8, "web.queue_length": 5.0,
