@@ -7,7 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from premortem.causes._database import stuck
-from premortem.causes._verdict import fact, growth, level, num, once, percent, rise, usual
+from premortem.causes._verdict import (
+    fact,
+    growth,
+    lately,
+    level,
+    num,
+    once,
+    percent,
+    rise,
+    usual,
+)
 from premortem.model import Evidence, History
 
 __all__ = [
@@ -142,12 +152,17 @@ def scans(history: History) -> Evidence | None:
 
     Nothing where a lost cache is why: then it is other transactions.
     """
-    times, cost = scan_growth(history), demand_growth(history)
-    if times is None or cost is None or lost_cache(history) is not None:
+    metric = "db.rows_scanned_per_s"
+    read, busy = (
+        lately(history, metric, floor=100.0),
+        lately(history, "db.cpu.busy_ratio", floor=BUSY_USUAL_MIN),
+    )
+    done = lately(history, "db.transactions_per_s", floor=0.5)
+    if read is None or busy is None or done is None or lost_cache(history) is not None:
         return None
+    times, cost = read / max(done, 0.05), demand_growth(history) or busy / max(done, 0.05)
     if times < SCANS_TIMES_MIN or cost < SCANS_COST_MIN:
         return None
-    metric = "db.rows_scanned_per_s"
     now = level(history, metric) or 0.0
     note = f"a transaction reads {num(times)} times the usual rows and costs {num(cost)} times"
     return fact(history, metric, now, now / times, f"{note} its CPU")
@@ -203,8 +218,8 @@ def repeats(history: History, share_min: float = 0.3) -> Evidence | None:
 
 def lost_cache(history: History, times_min: float = 3.0) -> Evidence | None:
     """Each request asks the database several times as often as usual."""
-    asked = growth(history, "web.requests_per_s", floor=1.0)
-    calls = growth(history, "db.transactions_per_s", floor=1.0)
+    asked = lately(history, "web.requests_per_s", floor=1.0)
+    calls = lately(history, "db.transactions_per_s", floor=1.0)
     if asked is None or calls is None or calls < times_min * max(asked, 1.0):
         return None
     note = (

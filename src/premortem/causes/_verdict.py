@@ -16,6 +16,7 @@ __all__ = [
     "failed",
     "growth",
     "held",
+    "lately",
     "level",
     "num",
     "once",
@@ -93,12 +94,20 @@ def rise(history: History, metric: str, *, floor: float) -> float | None:
     known = growth(history, metric, floor=floor)
     if known is not None:
         return known
+    ratio = lately(history, metric, floor=floor)
+    return ratio if ratio is not None and ratio >= RISEN else None
+
+
+def lately(history: History, metric: str, *, floor: float) -> float | None:
+    """Growth, or before a baseline exists growth against the minute before (but its last 8 s)."""
+    known = growth(history, metric, floor=floor)
+    if known is not None:
+        return known
     series, now = history.window(metric, 60.0), level(history, metric)
     earlier = [v for at, v in zip(series.at, series.values, strict=True) if at < history.now - 8]
     if now is None or len(earlier) < 5:
         return None
-    ratio = now / max(median(earlier), floor)
-    return ratio if ratio >= RISEN else None
+    return now / max(median(earlier), floor)
 
 
 def failed(history: History, source: str, text: str, over_s: float = 10.0) -> int:

@@ -39,6 +39,8 @@ class RetryStorm:
     """Beyond this they are one. Below, a stall's backlog that arrives at once looks the same: its
     first attempts are older than the 5 s in which a repeat is known as one."""
 
+    fresh_s: float = 2.5
+    """A web process that stalls says nothing; what comes next may be its clients' retries."""
     busy_ratio_full: float = 0.85
     """Web CPU that is as good as used up."""
 
@@ -60,8 +62,8 @@ class RetryStorm:
         note = f"{percent(share)} of the requests repeat one of the last 5 s"
         limit = self.repeat_ratio_min * 0.999
         repeats = fact(history, "web.repeat_ratio", share, limit, note, above=share >= limit)
-        latest = history.value("web.repeat_ratio") or 0.0
-        if max(share, latest) < self.repeat_ratio_low:
+        latest = history.value("web.repeat_ratio", max_age_s=self.fresh_s)
+        if latest is not None and max(share, latest) < self.repeat_ratio_low:
             return verdict(self, "ruled_out", f"{note}.", repeats, check=self.check)
         if share < self.repeat_ratio_min:
             return verdict(self, "cannot_exclude", f"{note}.", repeats, check=self.check)
