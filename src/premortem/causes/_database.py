@@ -113,6 +113,7 @@ def idle(history: History) -> bool | None:
     return not load.saturated and load.sessions <= max(load.cores, 1.0) and waits < 1.0
 
 
+@once
 def stuck(history: History) -> bool:
     """Whether its sessions wait inside it for something that no load makes: a lock, a replica.
 

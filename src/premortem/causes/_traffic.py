@@ -147,6 +147,7 @@ def demand_growth(history: History) -> float | None:
     return busy / max(done, last / max(before, 0.5), 0.05)
 
 
+@once
 def scans(history: History) -> Evidence | None:
     """Each transaction reads many times the usual rows, and costs more: no traffic does that.
 
@@ -175,6 +176,7 @@ def scan_growth(history: History) -> float | None:
     return None if read is None or done is None else read / max(done, 0.05)
 
 
+@once
 def dearer_pages(history: History) -> bool:
     """Whether a request costs the busy web processes several times its usual CPU.
 
