@@ -26,7 +26,7 @@ TICKS_MAX = 2_000
 
 GATHER_S = 3.0
 """Ticks of so long are written together: a transaction a second is an eighth of a watch's cost.
-A watch that is killed loses them."""
+A watch that is killed loses them; a tick with events (what people were told) is written at once."""
 
 AGAIN_AFTER_S = 5.0
 """Between attempts at a place that failed."""
@@ -162,7 +162,7 @@ class Archive:
         self._sinks = list(sinks)
         self._say = say
         self._gather_s = gather_s
-        self._ending = threading.Event()
+        self._now = threading.Event()
         self._queue: queue.Queue[tuple[str, Tick] | None] = queue.Queue(TICKS_MAX)
         self._failing: dict[str, _Trouble] = {}
         self._dropped = {place.name: 0 for place in self._places} | {"queue": 0}
@@ -185,10 +185,12 @@ class Archive:
             self._queue.put_nowait((site, tick))
         except queue.Full:
             self._dropped["queue"] += 1
+        if tick.events:
+            self._now.set()
 
     def close(self, within_s: float = 5.0) -> None:
         """Write what is held and end; a disk that stalls is not waited for longer."""
-        self._ending.set()
+        self._now.set()
         try:
             self._queue.put(None, timeout=within_s)
         except queue.Full:
@@ -199,7 +201,8 @@ class Archive:
         ending = False
         while not ending:
             batch = [self._queue.get()]
-            self._ending.wait(self._gather_s)
+            self._now.wait(self._gather_s)
+            self._now.clear()
             while len(batch) < TICKS_MAX and not self._queue.empty():
                 batch.append(self._queue.get())
             ticks = [item for item in batch if item is not None]
