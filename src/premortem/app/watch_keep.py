@@ -190,19 +190,20 @@ class Archive:
 
     def close(self, within_s: float = 5.0) -> None:
         """Write what is held and end; a disk that stalls is not waited for longer."""
-        self._now.set()
         try:
             self._queue.put(None, timeout=within_s)
         except queue.Full:
             return
+        self._now.set()
         self._thread.join(within_s)
 
     def _work(self) -> None:
         ending = False
         while not ending:
             batch = [self._queue.get()]
-            self._now.wait(self._gather_s)
-            self._now.clear()
+            if batch[0] is not None:
+                self._now.wait(self._gather_s)
+                self._now.clear()
             while len(batch) < TICKS_MAX and not self._queue.empty():
                 batch.append(self._queue.get())
             ticks = [item for item in batch if item is not None]
