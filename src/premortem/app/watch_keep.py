@@ -185,7 +185,7 @@ class Archive:
             self._queue.put_nowait((site, tick))
         except queue.Full:
             self._dropped["queue"] += 1
-        if tick.events:
+        if tick.events or self._queue.qsize() > TICKS_MAX // 2:
             self._now.set()
 
     def close(self, within_s: float = 5.0) -> None:
