@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from premortem.causes._traffic import traffic
 from premortem.causes._verdict import SLOW_S, fact, growth, held, level, num, verdict
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
@@ -33,7 +34,9 @@ class CheckpointWal:
     requested_per_s_min: float = 0.01
     """More than one forced checkpoint in 100 s: the default interval is 300 s."""
     wal_times_min: float = 3.0
-    """Three times the usual log volume is a bulk write, not traffic."""
+    """Three times the usual log volume, and three times what traffic grew, is a bulk write."""
+    wal_bytes_min: float = 500_000.0
+    """A second; at less the smallest max_wal_size in use (1 GB) lasts half an hour."""
     look_back_s: float = 30.0
     """A checkpoint request counts this long: counters move once, the stall follows."""
 
@@ -85,7 +88,9 @@ class CheckpointWal:
         metric = "db.wal.bytes_per_s"
         times = growth(history, metric, floor=10_000.0, max_age_s=SLOW_S)
         now = level(history, metric, max_age_s=SLOW_S)
-        if times is None or now is None or times < self.wal_times_min:
+        if times is None or now is None or now < self.wal_bytes_min:
+            return None
+        if times < self.wal_times_min * max(traffic(history).most or 1.0, 1.0):
             return None
         note = f"{num(now / 1e6)} MB of log are written a second, {num(times)} times the usual"
         return fact(history, metric, now, now / times * 2, note)
@@ -104,6 +109,10 @@ SILENT = (
     Example("a surge on a guarded site", SITE, SURGE_PROTECTED),
 )
 NEAR_MISS = (
+    Example("three times the traffic writes three times the log, to a slow disk", SITE, {
+        "db.wait.wal": 2.0, "db.wal.bytes_per_s": 140_000.0, "db.transactions_per_s": 130.0,
+        "web.requests_per_s": 95.0, "db.cpu.busy_ratio": 0.8,
+    }),
     Example("commits of a busy site wait for the disk as always", SITE, {"db.wait.wal": 2.0}),
     Example("a forced checkpoint that nobody feels", SITE, {
         "db.checkpoints.requested_per_s": 0.1, "db.wait.wal": 0.1,

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from premortem.causes._database import pressure
 from premortem.causes._decomposition import Component, components, most_grown
-from premortem.causes._traffic import demand_growth, traffic
+from premortem.causes._traffic import Traffic, demand_growth, traffic
 from premortem.causes._users import hurt
 from premortem.causes._verdict import fact, level, num, verdict
 from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
@@ -30,6 +30,8 @@ class DeployOrConfigChange:
 
     before_s: float = 60.0
     """A change shows within the first minute of requests; later it is a coincidence."""
+    fresh_s: float = 20.0
+    """Under rising traffic only what shows this soon is the change's; later it may be either."""
     cost_times_max: float = 1.5
     """CPU a transaction: contention alone makes up to 1.5 of it."""
     busy_ratio_full: float = 0.85
@@ -58,7 +60,7 @@ class DeployOrConfigChange:
                 self, state, because, calls.evidence(history), felt, change, check=self.check
             )
         if change is not None:
-            return self._changed(history, felt, change)
+            return self._changed(history, felt, change, calls)
         if same := self._same_cost(history):
             return verdict(self, "ruled_out", f"{began}; {same.note}.", same, check=self.check)
         if history.rows("deploys", self.seen_s):
@@ -108,7 +110,14 @@ class DeployOrConfigChange:
             self, state, because, part, calls.evidence(history), change, check=self.check
         )
 
-    def _changed(self, history: History, felt: Evidence, change: Evidence) -> Verdict:
+    def _changed(
+        self, history: History, felt: Evidence, change: Evidence, calls: Traffic
+    ) -> Verdict:
+        if calls.risen and felt.since - change.value > self.fresh_s:
+            because = (
+                f"{change.note}, with {num(calls.most or calls.peak)} times the usual traffic."
+            )
+            return verdict(self, "suspected", because, change, felt, check=self.check)
         grown = most_grown(components(history))
         where = None if grown is None else grown.evidence(history)
         tail = "" if where is None else f"; {where.note}"
@@ -159,6 +168,10 @@ SILENT = (
     ),
 )
 NEAR_MISS = (
+    Example("a surge 58 s after a release: some are refused", SITE, {
+        "web.requests_per_s": 90.0, "web.refused_per_s": 2.0, "db.transactions_per_s": 190.0,
+        "db.connect_ms": 140.0,
+    }, rows={"deploys": ({"kind": "deploy", "at": 999_998.0, "text": "release 1.4"},)}),
     Example("the last release was ten minutes ago", SITE, {
         "user.http.first_byte_ms": 300.0,
     }, rows={"deploys": ({"kind": "deploy", "at": 999_500.0, "text": "release 1.3"},)}),

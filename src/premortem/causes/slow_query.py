@@ -113,6 +113,8 @@ class SlowQuery:
         cost, mean, reads = self._cost(history), self._mean(history), self._scans(history)
         loaded = pressure(history).saturated or self._felt(history)
         sure = calls.most is not None and (loaded or (cost is not None and mean is not None))
+        if cost is None and reads is None:  # its time alone: a wait, unless the CPU says otherwise
+            sure = sure and (demand_growth(history) or self.cost_times_low) >= self.cost_times_low
         flat = "" if calls.most is None else f" at {num(calls.most)} times the usual calls"
         name = _statement(history.rows("postgres"))
         facts = [e for e in (mean, cost, reads) if e is not None]
