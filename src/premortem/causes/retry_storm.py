@@ -41,6 +41,8 @@ class RetryStorm:
 
     fresh_s: float = 2.5
     """A web process that stalls says nothing; what comes next may be its clients' retries."""
+    uncounted_max: float = 20.0
+    """Connections that wait in the listener: whether they repeat anything nobody knows yet."""
     busy_ratio_full: float = 0.85
     """Web CPU that is as good as used up."""
 
@@ -63,7 +65,8 @@ class RetryStorm:
         limit = self.repeat_ratio_min * 0.999
         repeats = fact(history, "web.repeat_ratio", share, limit, note, above=share >= limit)
         latest = history.value("web.repeat_ratio", max_age_s=self.fresh_s)
-        if latest is not None and max(share, latest) < self.repeat_ratio_low:
+        counted = (history.value("net.tcp.listen_queue") or 0.0) < self.uncounted_max
+        if counted and latest is not None and max(share, latest) < self.repeat_ratio_low:
             return verdict(self, "ruled_out", f"{note}.", repeats, check=self.check)
         if share < self.repeat_ratio_min:
             return verdict(self, "cannot_exclude", f"{note}.", repeats, check=self.check)
