@@ -33,9 +33,8 @@ def single(name: str = "second") -> Topology:
 
 
 def test_up_takes_no_longer_than_promised(rehearsal: Rehearsal) -> None:
-    if rehearsal.load > (os.cpu_count() or 1):
-        pytest.skip(f"the machine was busy when it started: load {rehearsal.load:.1f}")
-    assert 0.0 < rehearsal.took_s <= UP_S_MAX
+    share = max(1.0, rehearsal.load / (os.cpu_count() or 1))  # of a busy machine it gets less
+    assert 0.0 < rehearsal.took_s <= UP_S_MAX * share
 
 
 def test_a_second_cluster_beside_the_first(rehearsal: Rehearsal, base: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["DROWNED", "OPEN_SITE", "SITE", "SURGE_OPEN", "SURGE_PROTECTED"]
+__all__ = ["DROWNED", "LIGHT", "OPEN_SITE", "SITE", "SURGE_OPEN", "SURGE_PROTECTED"]
 
 SITE: Mapping[str, float] = MappingProxyType(
     {
@@ -102,6 +102,11 @@ SITE: Mapping[str, float] = MappingProxyType(
     }
 )
 """A site with premortem's guard (8 in flight), a pool of 8 and a database on one core."""
+
+LIGHT: Mapping[str, float] = MappingProxyType(
+    {**SITE, "db.rows_scanned_per_s": 3.5e5, "db.cpu.busy_ratio": 0.2}
+)
+"""The same site on a quiet day, with the rows counted."""
 
 OPEN_SITE: Mapping[str, float] = MappingProxyType(
     {

@@ -17,7 +17,7 @@ from premortem.causes._traffic import (
 )
 from premortem.causes._users import hurt
 from premortem.causes._verdict import verdict
-from premortem.causes._worlds import OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
+from premortem.causes._worlds import LIGHT, OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
 from premortem.model import Evidence, History, Tier, Verdict
 
@@ -119,8 +119,6 @@ class DbCpuByTraffic:
         return verdict(self, "ruled_out", because, evidence, check=self.check)
 
 
-LIGHT = {**SITE, "db.rows_scanned_per_s": 3.5e5, "db.cpu.busy_ratio": 0.2}
-"""The same site on a quiet day, with the rows counted."""
 FIRES = (
     Example("a surge reaches an unprotected site; slots are not full yet", OPEN_SITE, {
         **SURGE_OPEN, "db.connections.used": (20.0, 70.0), "db.sessions.active": (18.0, 68.0),

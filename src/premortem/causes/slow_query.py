@@ -16,7 +16,7 @@ from premortem.causes._traffic import (
     traffic,
 )
 from premortem.causes._verdict import SLOW_S, fact, growth, level, num, percent, usual, verdict
-from premortem.causes._worlds import DROWNED, OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
+from premortem.causes._worlds import DROWNED, LIGHT, OPEN_SITE, SITE, SURGE_OPEN, SURGE_PROTECTED
 from premortem.examples import Example
 from premortem.model import Evidence, History, State, Tier, Verdict
 
@@ -229,8 +229,6 @@ def _statement(rows: tuple[Mapping[str, object], ...]) -> str:
     return "" if row is None else f": {str(row['query'])[:80]}"
 
 
-LIGHT = {**SITE, "db.rows_scanned_per_s": 3.5e5, "db.cpu.busy_ratio": 0.2}
-"""The same site on a quiet day, with the rows counted."""
 FIRES = (
     Example("an index was dropped: scans fill the CPU at flat calls", SITE, {
         "db.wait.cpu": 7.0, "db.cpu.busy_ratio": 0.99, "db.sessions.active": 7.5,
