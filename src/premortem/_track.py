@@ -16,6 +16,14 @@ __all__ = ["Track"]
 FIRST_LOOK = 8
 """Samples looked at first when a run's start is sought; each further look is twice as long."""
 
+LEAP_TIMES = 8.0
+"""As many times the usual change from one sample to the next is a leap: normal noise changes by
+6.4 of its standard deviations once in ten billion samples (8 times 1.128 over the root of 2)."""
+
+SWING_SAMPLES = 8
+"""The usual change is an exponential mean over about so many changes. Samples that repeat the last
+one do not count: what is read every fifth second would look still."""
+
 
 class Track:
     """The bounded recent past of one metric at one target; ``at`` in seconds, strictly rising.
@@ -35,9 +43,11 @@ class Track:
         "_oldest",
         "_ranks",
         "_samples_max",
+        "_swing",
         "_values",
         "last",
         "last_at",
+        "leapt",
     )
 
     def __init__(self, samples_max: int, calm_max: int) -> None:
@@ -50,6 +60,10 @@ class Track:
         """When the last sample was taken."""
         self.last = math.nan
         """The last sample."""
+        self.leapt = True
+        """The last sample lies unusually far from the one before (of the first, nobody knows)."""
+        self._swing = 0.0
+        """How far a sample that differs from the one before usually lies from it."""
         self._matured: deque[float] = deque(maxlen=calm_max)
         """Calm values that nobody has asked for yet."""
         self._calm: deque[float] = deque()
@@ -64,10 +78,19 @@ class Track:
             return False
         self._at.append(at)
         self._values.append(value)
+        self._compare(value)
         self.last_at, self.last = at, value
         if len(self._at) > self._samples_max:
             self._forget()
         return True
+
+    def _compare(self, value: float) -> None:
+        leap = abs(value - self.last)
+        if leap > 0:
+            self.leapt = leap > LEAP_TIMES * self._swing
+            self._swing += (leap - self._swing) / SWING_SAMPLES
+        elif leap == 0:
+            self.leapt = False
 
     def _forget(self) -> None:
         self._oldest = len(self._at) - self._samples_max

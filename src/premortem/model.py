@@ -156,6 +156,8 @@ class History:
         self._failures: deque[Failure] = deque(maxlen=failures_max)
         self._heard: dict[tuple[str, str], float] = {}
         self._known: dict[object, Any] = {}
+        self.leapt_at = -math.inf
+        """When a metric last leapt (see ``_track``) or a source last failed."""
 
     # -- writing: only the loop and the replay do this
 
@@ -166,6 +168,7 @@ class History:
         self._known.clear()
         self.now = max(self.now, reading.at)
         if reading.error is not None:
+            self.leapt_at = self.now
             self._failures.append(
                 Failure(reading.source, reading.target, reading.at, reading.error)
             )
@@ -207,6 +210,8 @@ class History:
                 )
             if track.add(reading.at, float(value)):
                 taken.append((track, float(value)))
+                if track.leapt:
+                    self.leapt_at = self.now
         if taken:
             key = reading.source, reading.target
             staged = self._staged.setdefault(key, deque(maxlen=self._samples_max))

@@ -70,3 +70,34 @@ def test_memory_is_bounded() -> None:
         track.mature(1.0)
     assert len(track._at) < 2 * REMEMBERED
     assert len(track._matured) == CALM
+
+
+def leaps(values: list[float]) -> list[int]:
+    """Which samples of a metric leapt."""
+    track = Track(600, CALM)
+    found = []
+    for second, value in enumerate(values):
+        track.add(float(second), value)
+        found += [second] if track.leapt else []
+    return found
+
+
+def test_noise_does_not_leap_and_a_step_does_once() -> None:
+    dice = random.Random(1)
+    noise = [dice.gauss(50.0, 5.0) for _ in range(3000)]
+    assert [at for at in leaps(noise) if at > 10] == []
+    assert [at for at in leaps([*noise[:100], *(v + 90 for v in noise[100:])]) if at > 10] == [100]
+
+
+def test_the_first_samples_of_a_metric_leap_as_nobody_knows_it() -> None:
+    assert leaps([7.0, 8.0, 8.0]) == [0, 1]
+
+
+def test_what_is_read_every_fifth_second_does_not_leap_each_time_it_is_new() -> None:
+    dice = random.Random(2)
+    held = [dice.gauss(50.0, 5.0) for _ in range(200) for _ in range(5)]
+    assert [at for at in leaps([held[at // 5 * 5] for at in range(1000)]) if at > 50] == []
+
+
+def test_a_metric_that_was_never_other_than_zero_leaps_when_it_is() -> None:
+    assert leaps([0.0] * 50 + [1.0] + [1.0] * 5) == [0, 50]

@@ -36,6 +36,8 @@ class ChangePoint:
     def detect(self, history: History) -> Iterator[Signal]:
         """Yield one signal or none."""
         values = history.window(self.metric, 5.0).values[-self.recent :]
+        if len(values) < self.recent:
+            return
         usual = reference(
             history,
             self.metric,
@@ -44,7 +46,7 @@ class ChangePoint:
             noise=self.noise,
             sigma_min=self.sigma_min,
         )
-        if usual is None or usual.level < self.level_min or len(values) < self.recent:
+        if usual is None or usual.level < self.level_min:
             return
         level, limit = sum(values) / len(values), usual.level * self.times
         if level < limit or departure(values, usual) < self.sigmas:

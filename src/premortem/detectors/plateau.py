@@ -24,12 +24,14 @@ class Plateau:
 
     def detect(self, history: History) -> Iterator[Signal]:
         """Yield one signal or none."""
+        if history.value(self.metric) is None:
+            return
         series = history.window(self.metric, 3.0 * self.samples)
         most = history.value(self.limit_metric, max_age_s=60.0)
         values = series.values[-self.samples :]
         if most is None or most <= 0 or len(values) < self.samples:
             return
-        if history.value(self.metric) is None or min(values) != max(values):
+        if min(values) != max(values):
             return
         if values[-1] < most * self.share:
             return

@@ -36,11 +36,13 @@ class Threshold:
 
     def detect(self, history: History) -> Iterator[Signal]:
         """Yield one signal or none."""
+        if history.value(self.metric) is None:
+            return
         values = history.window(self.metric, LOOK_BACK_S).values[-self.samples :]
         limit = self._limit(history)
         if limit is None or len(values) < self.samples or not self._companion(history):
             return
-        if history.value(self.metric) is None or not all(self._beyond(v, limit) for v in values):
+        if not all(self._beyond(v, limit) for v in values):
             return
         since = (
             history.since(self.metric, below=limit)

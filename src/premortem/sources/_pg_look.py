@@ -16,7 +16,7 @@ import psycopg
 
 from premortem.sources._contract import say
 from premortem.sources._pg_connection import Connection
-from premortem.sources._pg_names import AGES, COUNTS, DATABASE, SLOW, Row, floats, named, rates
+from premortem.sources._pg_names import AGES, COUNTS, DATABASE, SLOW, WAL, Row, floats, named, rates
 from premortem.sources._pg_sessions import blocking, session_row, without_literals
 from premortem.sources._pg_sql import OLDEST, query, together
 from premortem.sources._pg_statements import Grown, Statements, statement_values
@@ -147,11 +147,9 @@ class Looker:
         parts.append(("sessions", self._sessions))
         turn = self._looks % 5
         if turn == 1:
-            parts.append(("wal", self._wal_counters))
+            parts.append(("log", self._log))
         if turn == 2:
             parts.append(("statements", self._statement_counters))
-        if turn == 3:
-            parts.append(("replication", self._replication))
         if self._looks % 15 == 4:
             parts.append(("age", self._age))
         return parts
@@ -244,13 +242,16 @@ class Looker:
         if read_ms := ratio(grown.get("blk_read_time"), reads):  # 0 ms: track_io_timing is off
             look.values["db.io.read_ms"] = read_ms
 
-    async def _wal_counters(self, _: Look) -> None:
-        elapsed_s, grown = self._wal.growth(time.perf_counter(), floats(await self._ask("wal")))
+    async def _log(self, _: Look) -> None:
+        assert self._facts is not None
+        both = together("wal", "replication", self._facts.version)
+        row = (await self._link.rows(both, None))[0]
+        elapsed_s, grown = self._wal.growth(
+            time.perf_counter(), floats({k: row[k] for k in WAL if k in row})
+        )
         if elapsed_s:
             self._slow |= rates(grown, elapsed_s)
-
-    async def _replication(self, _: Look) -> None:
-        found = named(await self._ask("replication"), SLOW)
+        found = named(row, SLOW)
         for metric in SLOW.values():
             if metric.startswith("db.replica") or metric == "db.xmin.age":
                 self._slow.pop(metric, None)

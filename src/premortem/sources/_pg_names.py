@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["AGES", "COUNTS", "DATABASE", "RATES", "SLOW", "Row", "floats", "named", "rates"]
+__all__ = ["AGES", "COUNTS", "DATABASE", "RATES", "SLOW", "WAL", "Row", "floats", "named", "rates"]
 
 Row = Mapping[str, Any]
 
@@ -26,6 +26,8 @@ DATABASE = (
     *("deadlocks", "conflicts", "blk_read_time", "sessions"),
 )
 """The columns of database.sql."""
+WAL = ("timed", "requested", "wal_bytes")
+"""The columns of wal.sql."""
 COUNTS = {
     "used": "db.connections.used",
     "active": "db.sessions.active",
