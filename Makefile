@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: env drill drill-game test check slow pooler real cluster-test format clean help
+.PHONY: env drill drill-game test check slow pooler real cluster-test fuzz format clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -51,6 +51,9 @@ real: env pooler ## tests with real servers
 
 cluster-test: env pooler ## only those of the cluster: real Patroni, etcd, HAProxy and PgBouncer
 	$(BIN)/python -m pytest tests/real/test_cluster*.py
+
+fuzz: env ## the property tests with new examples at each call, ten times as many where a test sets no number
+	$(BIN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile fuzz tests/unit tests/contracts
 
 bench-%: env ## one benchmark, as in make bench-omission (ARGS="..."); each is a file of benchmarks/
 	$(BIN)/python -m benchmarks.$* $(ARGS)

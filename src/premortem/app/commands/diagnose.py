@@ -15,11 +15,10 @@ from premortem.app.commands._base import (
     CANNOT_REACH,
     FINE,
     Usage,
-    check_dsn,
-    check_url,
     new_console,
     run,
 )
+from premortem.app.commands._site import meant
 
 if TYPE_CHECKING:
     from premortem.app.diagnose import Target
@@ -174,33 +173,25 @@ def _target(
 ) -> Target:
     """What to look at, from the flags or from the configuration."""
     from premortem.app.assemble import causes  # noqa: PLC0415
-    from premortem.app.config import BadConfig, load_config, read_secret  # noqa: PLC0415
+    from premortem.app.config import BadConfig  # noqa: PLC0415
     from premortem.app.diagnose import Target  # noqa: PLC0415
 
-    check_url(url)
-    check_dsn(dsn)
+    one = meant(site, config, url, dsn, guard_url, guard_token_file)
+    if one.settings is None or one.config is None:
+        return Target(one.url, one.dsn, one.guard_url, one.guard_token)
     try:
-        if site is None:
-            token = read_secret(guard_token_file) if guard_token_file else ""
-            return Target(url, dsn, guard_url, token)
-        known = load_config(config)
-        if site not in known.site:
-            there = ", ".join(known.site) or "none"
-            raise Usage(f"--site {site}: {config} has no such site; it has: {there}")
-        causes(known.causes)
-        chosen = known.site[site]
-        guard = chosen.guard
-        token = read_secret(guard.token_file) if guard.token_file else ""
-        return Target(
-            chosen.url,
-            chosen.connection_string(),
-            guard.url or (chosen.url if guard.cap or token else None),
-            token,
-            chosen.db_cores,
-            known.causes,
-        )
+        causes(one.config.causes)
     except BadConfig as error:
         raise Usage(str(error)) from None
+    guarded = one.settings.guard.cap or one.guard_token
+    return Target(
+        one.url,
+        one.dsn,
+        one.guard_url or (one.url if guarded else None),
+        one.guard_token,
+        one.settings.db_cores,
+        one.config.causes,
+    )
 
 
 def _diagnose_live(target: Target, seconds: float, *, quiet: bool) -> dict[str, Any]:

@@ -13,10 +13,9 @@ from premortem.app.commands._base import (
     FAILED_ITS_BAR,
     FINE,
     Usage,
-    check_dsn,
-    check_url,
     new_console,
 )
+from premortem.app.commands._site import meant
 
 if TYPE_CHECKING:
     from premortem.app.doctor import Checkup, Patient
@@ -77,30 +76,15 @@ def _patient(
     guard_url: str | None,
     guard_token_file: Path | None,
 ) -> Patient:
-    from premortem.app.config import BadConfig, load_config, read_secret  # noqa: PLC0415
     from premortem.app.doctor import Patient  # noqa: PLC0415
 
     if site is None and url is None and dsn is None:
         raise Usage("doctor of what? give --url and --dsn, or --site NAME")
     if site is not None and (url or dsn):
         raise Usage("choose one: --site NAME, or --url and --dsn")
-    check_url(url)
-    check_dsn(dsn)
-    try:
-        if site is None:
-            token = read_secret(guard_token_file) if guard_token_file else ""
-            return Patient(url, dsn, guard_url, token)
-        known = load_config(config)
-        if site not in known.site:
-            there = ", ".join(known.site) or "none"
-            raise Usage(f"--site {site}: {config} has no such site; it has: {there}")
-        chosen = known.site[site]
-        token = read_secret(chosen.guard.token_file) if chosen.guard.token_file else ""
-        return Patient(
-            chosen.url, chosen.connection_string(), chosen.guard.url, token, chosen.web_process
-        )
-    except BadConfig as error:
-        raise Usage(str(error)) from None
+    one = meant(site, config, url, dsn, guard_url, guard_token_file)
+    web_process = one.settings.web_process if one.settings else None
+    return Patient(one.url, one.dsn, one.guard_url, one.guard_token, web_process)
 
 
 def _for_machines(checkup: Checkup) -> dict[str, object]:
