@@ -11,13 +11,14 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 from premortem.model import Metric, Reading
 from premortem.sources._contract import say
 
-__all__ = ["STATUS_PATH", "StatusClient", "StatusError", "client", "status_reading"]
+__all__ = ["STATUS_PATH", "StatusClient", "StatusError", "StatusSource", "client"]
 
 STATUS_PATH = "/-/premortem/status"
 _BYTES_MAX = 256 * 1024
@@ -162,14 +163,36 @@ def client(url: str, token: str) -> StatusClient:
     return found
 
 
-async def status_reading(
-    source: str, target: str, now: float, status: StatusClient, metrics: tuple[Metric, ...]
-) -> Reading:
-    """What the site's status says of ``metrics``."""
-    try:
-        found = await status.fetch(now)
-    except StatusError as problem:
-        return Reading(source, target, now, error=str(problem))
-    values = {m.name: found[m.name] for m in metrics if m.name in found}
-    error = None if values else f"the site's status says nothing for the source {source}"
-    return Reading(source, target, now, values, error=error)
+@dataclass(slots=True)
+class StatusSource:
+    """A source whose readings are one share of a site's status."""
+
+    name: ClassVar[str]
+    metrics: ClassVar[tuple[Metric, ...]]
+    """Which of the status' numbers are this source's."""
+
+    url: str
+    token: str = field(default="", repr=False)
+    """Needed when the guard is not asked over loopback."""
+    interval_s: float = 1.0
+    target: str = field(init=False)
+    _client: StatusClient = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Raises ``ValueError`` for a URL that is not http or https or names no host."""
+        self._client = client(self.url, self.token)
+        self.target = urlsplit(self.url).netloc.rpartition("@")[2]
+
+    async def read(self, now: float) -> Reading:
+        """One status, bounded by 1 s; one fetch for all sources that read at the same instant."""
+        try:
+            found = await self._client.fetch(now)
+        except StatusError as problem:
+            return Reading(self.name, self.target, now, error=str(problem))
+        values = {m.name: found[m.name] for m in self.metrics if m.name in found}
+        error = None if values else f"the site's status says nothing for the source {self.name}"
+        return Reading(self.name, self.target, now, values, error=error)
+
+    async def close(self) -> None:
+        """Drop the kept connection."""
+        await self._client.close()

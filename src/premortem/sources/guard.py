@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
-from urllib.parse import urlsplit
 
-from premortem.model import Metric, Reading
-from premortem.sources._status import StatusClient, client, status_reading
+from premortem.model import Metric
+from premortem.sources._status import StatusSource
 
 __all__ = ["METRICS", "UNREACHABLE", "Guard"]
 
@@ -31,27 +30,8 @@ UNREACHABLE = {"url": "http://127.0.0.1:1/"}
 
 
 @dataclass(slots=True)
-class Guard:
+class Guard(StatusSource):
     """Asks the guard of the site at ``url`` (several workers: the one that answers)."""
 
     name: ClassVar[str] = "guard"
-
-    url: str
-    token: str = field(default="", repr=False)
-    """Needed when the guard is not asked over loopback."""
-    interval_s: float = 1.0
-    target: str = field(init=False)
-    _client: StatusClient = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Raises ``ValueError`` for a URL that is not http or https or names no host."""
-        self._client = client(self.url, self.token)
-        self.target = urlsplit(self.url).netloc.rpartition("@")[2]
-
-    async def read(self, now: float) -> Reading:
-        """One status, bounded by 1 s."""
-        return await status_reading(self.name, self.target, now, self._client, METRICS)
-
-    async def close(self) -> None:
-        """Drop the kept connection."""
-        await self._client.close()
+    metrics: ClassVar[tuple[Metric, ...]] = METRICS

@@ -153,11 +153,12 @@ def test_the_command_is_installed_and_needs_no_terminal() -> None:
     assert "diagnose" in found.stdout
 
 
+@pytest.mark.parametrize("command", ["diagnose", "doctor"])
 def test_a_site_that_is_not_configured_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "premortem.toml"
     config.write_text('[site.game]\nurl = "http://127.0.0.1:1/"\n')
-    code, _, err = run("diagnose", "--site", "shop", "--config", str(config), capsys=capsys)
+    code, _, err = run(command, "--site", "shop", "--config", str(config), capsys=capsys)
     assert code == 2
     assert "it has: game" in err
