@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,40 @@ from premortem.cluster.state import State, load
 from premortem.engines.errors import EngineError
 
 WITHIN_S = 60.0
+
+
+_GUARDIAN = """
+import shutil, sys
+from pathlib import Path
+from premortem.cluster.client import Cluster
+base = Path(sys.argv[1])
+sys.stdin.read()
+if (base / "cluster" / "cluster.json").exists():
+    Cluster(base / "cluster").destroy()
+shutil.rmtree(base, ignore_errors=True)
+"""
+
+
+@contextmanager
+def cluster_folder() -> Iterator[Path]:
+    """A folder that the servers' user may pass, for one cluster in ``cluster``.
+
+    A cluster is made to outlive whoever started it. So a child waits for the end of a pipe that
+    only this process holds: killed tests leave no cluster either.
+    """
+    base = Path(tempfile.mkdtemp(prefix="premortem-test-", dir="/tmp"))
+    base.chmod(0o711)
+    guardian = subprocess.Popen(
+        [sys.executable, "-c", _GUARDIAN, str(base)], stdin=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield base
+    finally:
+        if (base / "cluster" / "cluster.json").exists():
+            Cluster(base / "cluster").destroy()
+        shutil.rmtree(base)
+        guardian.communicate()
+    assert not processes_of(base)
 
 
 def until(what: Callable[[], Any], within_s: float = WITHIN_S) -> Any:

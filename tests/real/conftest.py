@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from premortem.cluster.client import Cluster
 from premortem.cluster.place import local_topology
 from premortem.cluster.state import load
 from premortem.engines import pgbouncer
-from tests.real._cluster import Rehearsal, processes_of
+from tests.real._cluster import Rehearsal, cluster_folder
 
 
 @pytest.fixture(scope="session")
@@ -26,36 +24,20 @@ def pooler() -> None:
 
 @pytest.fixture
 def base(pooler: None) -> Iterator[Path]:
-    """A folder that the servers' user may pass; nothing runs there afterwards."""
-    made = Path(tempfile.mkdtemp(prefix="premortem-test-", dir="/tmp"))
-    made.chmod(0o711)
-    try:
+    """A folder for one cluster; nothing runs there afterwards."""
+    with cluster_folder() as made:
         yield made
-    finally:
-        if (made / "cluster" / "cluster.json").exists():
-            Cluster(made / "cluster").destroy()
-        shutil.rmtree(made)
-    assert not processes_of(made)
 
 
 @pytest.fixture(scope="session")
 def shared(pooler: None) -> Iterator[Rehearsal]:
-    base = Path(tempfile.mkdtemp(prefix="premortem-test-", dir="/tmp"))
-    base.chmod(0o711)
-    made = Cluster(base / "cluster")
-    run = None
-    try:
+    with cluster_folder() as base:
+        made = Cluster(base / "cluster")
         busy = os.getloadavg()[0]
         took_s = float(str(made.up(local_topology("test", 3, "quorum"))["took_s"]))
         run = load(made.folder).run
         yield Rehearsal(made, took_s, busy)
-    finally:
-        if (made.folder / "cluster.json").exists():
-            made.destroy()
-        shutil.rmtree(base)
-    assert run is not None
     assert not run.exists()
-    assert not processes_of(base)
 
 
 @pytest.fixture

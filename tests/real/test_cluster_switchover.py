@@ -40,6 +40,14 @@ def test_a_switchover_shows_clients_no_error(rehearsal: Rehearsal, named: bool) 
     assert done > 50
 
 
+def test_who_has_just_left_can_be_named_at_once(rehearsal: Rehearsal) -> None:
+    """Patroni, asked at that moment, may refuse: it does not count the old primary yet."""
+    for _ in range(2):
+        old = rehearsal.primary()
+        assert rehearsal.cluster.switchover()["primary"] != old
+        assert rehearsal.cluster.switchover(old)["primary"] == old
+
+
 _CLIENT = """
 import signal, sys, time, psycopg
 done = failed = 0

@@ -175,7 +175,7 @@ class Acts:
         """Ask Patroni, and go on as soon as the named server says that it is primary."""
         leader, to = await self.leader(), self.state.topology.node(step.node)
         if leader == to:
-            raise EngineError(f"{to.name} is the primary already")
+            return  # an earlier request came true after all
         asked = self._ask(leader, step)
         deadline = time.monotonic() + step.within_s
         while time.monotonic() < deadline:
@@ -266,12 +266,14 @@ class Acts:
         api = self.state.patroni(node)
         for _ in range(int(step.within_s / (LOOK_S * 2))):
             itself = await asyncio.to_thread(api.answers, "/health")
-            if itself and self._in_order(*(await self.standing()).get(step.node, ("", ""))):
+            if itself and self.in_order(*(await self.standing()).get(step.node, ("", ""))):
                 return
             await asyncio.sleep(LOOK_S * 2)
         raise EngineError(f"{step.node} neither leads nor streams after {step.within_s:g} s")
 
-    def _in_order(self, role: str, state: str) -> bool:
+    def in_order(self, role: str, state: str) -> bool:
+        """Whether a member of this role and state leads, or could: it streams, and with
+        ``sync = "quorum"`` commits may wait for it."""
         if role == "leader":
             return state == "running"
         quorum = self.state.topology.sync == "quorum"

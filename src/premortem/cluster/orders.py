@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from premortem.cluster import steps
+from premortem.cluster.acts import LOOK_S
 from premortem.cluster.check import check
 from premortem.cluster.files import write_files
 from premortem.cluster.state import save
@@ -59,6 +61,8 @@ class Orders:
             await self._heir(leader)
             if node:
                 self.owner.state.topology.node(node)
+            if node == leader.name:
+                raise EngineError(f"{node} is the primary already")
             script = steps.switchover if node else steps.hand_over
             await self._play(script(node or leader.name, pooled=self._pooled), say, leader)
             return {"from": leader.name, "primary": (await self.owner.acts.leader()).name}
@@ -93,10 +97,18 @@ class Orders:
             raise EngineError(outcome.note)
 
     async def _heir(self, leader: Node) -> None:
-        """Nothing is stopped unless somebody streams who could take over."""
-        for name, (_, state) in (await self.owner.acts.standing()).items():
-            if name != leader.name and state == "streaming":
-                return
+        """Nothing is stopped unless somebody streams who could take over.
+
+        Just after a change of primary nobody may for a moment: that is waited for.
+        """
+        deadline = time.monotonic() + steps.HEIR_S
+        while len(self.owner.state.topology.servers) > 1:
+            for name, (role, state) in (await self.owner.acts.standing()).items():
+                if name != leader.name and self.owner.acts.in_order(role, state):
+                    return
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(LOOK_S)
         raise EngineError("no replica streams from the primary: see premortem cluster status")
 
     # -- more and fewer nodes

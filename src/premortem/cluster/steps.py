@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
+    "HEIR_S",
+    "SWITCH_TRIES",
     "Heartbeat",
     "Kind",
     "Outcome",
@@ -75,7 +77,12 @@ FENCE_TRIES = 5
 """Kill and look again; a process in uninterruptible sleep may need a moment."""
 PAUSE_S = 5.0
 """Longest wait for running transactions to end; PgBouncer queues new ones meanwhile."""
+HEIR_S = 15.0
+"""A server that is started again streams and is counted after one or two of Patroni's rounds."""
 SWITCH_S = 20.0
+SWITCH_TRIES = 3
+"""How often Patroni is asked for a named server that it refuses; the second time is the right one
+when its list of servers that are counted was out of date."""
 STOP_S = 10.0
 """Longest wait for a server's orderly stop; after a checkpoint it takes some 100 ms."""
 ROUTE_S = 10.0
@@ -155,21 +162,29 @@ def switchover(to: str, *, pooled: bool = True) -> Script:
 
     It takes some three seconds longer than `hand_over`: Patroni looks for the end of the old server
     once a second, gives the replicas one more, and the other ones stand back for two (`ha.py`,
-    `demote` and `process_unhealthy_cluster`), in which they confirm no commit.
+    `demote` and `process_unhealthy_cluster`), in which they confirm no commit. A server that has
+    just come back is waited for before anybody is held: until commits wait for it, Patroni refuses
+    it (`ha.py`, `get_failover_candidates`). What Patroni knows of that may be older than the last
+    change of primary: when it refuses all the same, clients go on and it is asked again.
     """
-    yield Step("checkpoint", "", CHECKPOINT_S)
-    if pooled:
-        paused = yield Step("pause", "", PAUSE_S)
-        if not paused.ok:
+    asked = Outcome(ok=False, note="not tried")
+    for _ in range(SWITCH_TRIES):
+        ready = yield Step("await_healthy", to, HEIR_S)
+        if not ready.ok:
+            return Outcome(ok=False, note=f"not switched: {ready.note}")
+        yield Step("checkpoint", "", CHECKPOINT_S)
+        if pooled:
+            paused = yield Step("pause", "", PAUSE_S)
+            if not paused.ok:
+                yield Step("resume", "", RESUME_S)
+                return Outcome(ok=False, note=f"not switched, could not pause: {paused.note}")
+        asked = yield Step("ask_switchover", to, SWITCH_S)
+        routed = yield Step("await_route", to if asked.ok else "", ROUTE_S)
+        if pooled:
             yield Step("resume", "", RESUME_S)
-            return Outcome(ok=False, note=f"not switched, could not pause: {paused.note}")
-    asked = yield Step("ask_switchover", to, SWITCH_S)
-    routed = yield Step("await_route", to if asked.ok else "", ROUTE_S)
-    if pooled:
-        yield Step("resume", "", RESUME_S)
-    if not asked.ok:
-        return Outcome(ok=False, note=f"Patroni did not switch: {asked.note}")
-    return Outcome(ok=routed.ok, note=routed.note)
+        if asked.ok:
+            return Outcome(ok=routed.ok, note=routed.note)
+    return Outcome(ok=False, note=f"Patroni did not switch: {asked.note}")
 
 
 def recover(nodes_down: Iterable[str]) -> Script:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from premortem.cluster.steps import (
+    SWITCH_TRIES,
     Heartbeat,
     Outcome,
     Script,
@@ -77,11 +78,20 @@ def test_a_crash_at_any_step_ends_the_pause(name: str) -> None:
 def test_a_pause_lasts_no_longer_than_its_time_outs(name: str) -> None:
     longest = 0.0
     for run in paths(SCRIPTS[name]):
-        kinds = [step.kind for step, _ in run]
-        if "pause" in kinds:
-            first, last = kinds.index("pause"), len(kinds) - 1 - kinds[::-1].index("resume")
-            longest = max(longest, sum(step.within_s for step, _ in run[first : last + 1]))
-    assert longest <= 60.0
+        steps = [step for step, _ in run]
+        for first in (i for i, step in enumerate(steps) if step.kind == "pause"):
+            last = next(i for i in range(first, len(steps)) if steps[i].kind == "resume")
+            longest = max(longest, sum(step.within_s for step in steps[first : last + 1]))
+    assert 0.0 < longest <= 60.0
+
+
+def test_a_switchover_that_patroni_refuses_is_asked_again_and_not_for_ever() -> None:
+    for run in paths(lambda: switchover("b")):
+        asked = [ok for step, ok in run if step.kind == "ask_switchover"]
+        assert len(asked) <= SWITCH_TRIES
+        assert True not in asked[:-1]
+        if asked and not asked[-1] and all(ok for s, ok in run if s.kind != "ask_switchover"):
+            assert len(asked) == SWITCH_TRIES
 
 
 def test_a_failover_holds_clients_only_for_the_primary() -> None:
@@ -94,14 +104,21 @@ def test_a_failover_holds_clients_only_for_the_primary() -> None:
 
 def test_no_pause_without_a_pooler() -> None:
     kinds = {s.kind for run in paths(lambda: switchover("b", pooled=False)) for s, _ in run}
-    assert kinds == {"checkpoint", "ask_switchover", "await_route"}
+    assert kinds == {"await_healthy", "checkpoint", "ask_switchover", "await_route"}
+
+
+def test_nobody_is_held_before_the_named_server_is_counted_again() -> None:
+    for run in paths(lambda: switchover("b")):
+        assert run[0][0].kind == "await_healthy" and run[0][0].node == "b"
+        assert run[0][1] or len(run) == 1
 
 
 @pytest.mark.parametrize("name", ["switchover", "hand_over"])
 def test_nothing_is_switched_when_pause_fails(name: str) -> None:
     for run in paths(SCRIPTS[name]):
-        if ("pause", False) in [(s.kind, ok) for s, ok in run]:
-            assert not {"ask_switchover", "stop_server"} & {s.kind for s, _ in run}
+        refused = [i for i, (step, ok) in enumerate(run) if step.kind == "pause" and not ok]
+        for i in refused:
+            assert [step.kind for step, _ in run[i + 1 :]] == ["resume"]
 
 
 def test_a_hand_over_that_fails_starts_the_old_primary_again() -> None:

@@ -210,7 +210,7 @@ def perform(w: World, step: Step) -> Iterator[tuple[World, bool]]:
             yield replace(w, asked=True), True
             yield replace(w, asked=True), False  # the answer did not come in time
             yield w, False
-        case "checkpoint" | "await_route":
+        case "checkpoint" | "await_route" | "await_healthy":
             yield w, True
             yield w, False
         case _:
