@@ -27,7 +27,7 @@ _GUARDIAN = """
 import shutil, sys
 from pathlib import Path
 from premortem.cluster.client import Cluster
-base = Path(sys.argv[1])
+base = Path(sys.stdin.readline().strip())
 sys.stdin.read()
 if (base / "cluster" / "cluster.json").exists():
     Cluster(base / "cluster").destroy()
@@ -45,8 +45,11 @@ def cluster_folder() -> Iterator[Path]:
     base = Path(tempfile.mkdtemp(prefix="premortem-test-", dir="/tmp"))
     base.chmod(0o711)
     guardian = subprocess.Popen(
-        [sys.executable, "-c", _GUARDIAN, str(base)], stdin=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", _GUARDIAN], stdin=subprocess.PIPE, start_new_session=True, text=True
     )
+    assert guardian.stdin is not None
+    guardian.stdin.write(f"{base}\n")
+    guardian.stdin.flush()
     try:
         yield base
     finally:
