@@ -18,7 +18,7 @@ FIRST_LOOK = 8
 
 LEAP_TIMES = 8.0
 """As many times the usual change from one sample to the next is a leap: normal noise changes by
-6.4 of its standard deviations once in ten billion samples (8 times 1.128 over the root of 2)."""
+6.4 of its standard deviations once in some billion samples (8 times 1.128 over the root of 2)."""
 
 SWING_SAMPLES = 8
 """The usual change is an exponential mean over about so many changes. Samples that repeat the last

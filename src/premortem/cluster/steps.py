@@ -133,12 +133,9 @@ def hand_over(primary: str, *, pooled: bool = True) -> Script:
     key is released: the replicas see that at once, and Patroni makes the fittest one primary. When
     PAUSE or the stop take too long nothing moves: users keep the primary they have.
     """
-    yield Step("checkpoint", "", CHECKPOINT_S)
-    if pooled:
-        paused = yield Step("pause", "", PAUSE_S)
-        if not paused.ok:
-            yield Step("resume", "", RESUME_S)
-            return Outcome(ok=False, note=f"not switched, could not pause: {paused.note}")
+    held = yield from _hold(pooled=pooled)
+    if not held.ok:
+        return held
     yield Step("stop_server", primary, STOP_S)
     gone = yield Step("verify_dead", primary, 2.0)
     routed = gone
@@ -172,12 +169,9 @@ def switchover(to: str, *, pooled: bool = True) -> Script:
         ready = yield Step("await_healthy", to, HEIR_S)
         if not ready.ok:
             return Outcome(ok=False, note=f"not switched: {ready.note}")
-        yield Step("checkpoint", "", CHECKPOINT_S)
-        if pooled:
-            paused = yield Step("pause", "", PAUSE_S)
-            if not paused.ok:
-                yield Step("resume", "", RESUME_S)
-                return Outcome(ok=False, note=f"not switched, could not pause: {paused.note}")
+        held = yield from _hold(pooled=pooled)
+        if not held.ok:
+            return held
         asked = yield Step("ask_switchover", to, SWITCH_S)
         routed = yield Step("await_route", to if asked.ok else "", ROUTE_S)
         if pooled:
@@ -185,6 +179,17 @@ def switchover(to: str, *, pooled: bool = True) -> Script:
         if asked.ok:
             return Outcome(ok=routed.ok, note=routed.note)
     return Outcome(ok=False, note=f"Patroni did not switch: {asked.note}")
+
+
+def _hold(*, pooled: bool) -> Script:
+    """Write down what a stop would, then hold clients; those that cannot be held go on."""
+    yield Step("checkpoint", "", CHECKPOINT_S)
+    if pooled:
+        paused = yield Step("pause", "", PAUSE_S)
+        if not paused.ok:
+            yield Step("resume", "", RESUME_S)
+            return Outcome(ok=False, note=f"not switched, could not pause: {paused.note}")
+    return Outcome(ok=True)
 
 
 def recover(nodes_down: Iterable[str]) -> Script:

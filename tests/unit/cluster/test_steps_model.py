@@ -185,8 +185,12 @@ def same(make: Callable[[str], Script], node: str, sent: Sent) -> Sent:
             script.send(Outcome(ok=ok))
     except StopIteration:
         return sent
-    known = repr(sorted(script.gi_frame.f_locals.items()))
-    return _FIRST.setdefault((make, node, script.gi_frame.f_lasti, known), sent)
+    places, inner = [], script
+    while inner is not None:  # a script may be in the midst of another
+        frame = inner.gi_frame
+        places.append((frame.f_lasti, repr(sorted(frame.f_locals.items()))))
+        inner = inner.gi_yieldfrom
+    return _FIRST.setdefault((make, node, tuple(places)), sent)
 
 
 @cache

@@ -18,7 +18,7 @@ from premortem.app.commands._base import (
     new_console,
     run,
 )
-from premortem.app.commands._site import meant
+from premortem.app.commands._site import Meant, meant
 
 if TYPE_CHECKING:
     from premortem.app.diagnose import Target
@@ -95,7 +95,7 @@ def diagnose(
     elif chosen == "--prometheus":
         found = _diagnose_history(prometheus or "", site, from_, to, token_file)
     else:
-        target = _target(site, config, url, dsn, guard_url, guard_token_file)
+        target = _target(meant(site, config, url, dsn, guard_url, guard_token_file))
         found = _diagnose_live(target, seconds, quiet=as_json)
     if as_json:
         print(json.dumps(found, default=str))
@@ -163,20 +163,12 @@ def _diagnose_history(
     return summary(replay_readings(remembered(history, site, *span), new_pipeline()))
 
 
-def _target(
-    site: str | None,
-    config: Path,
-    url: str | None,
-    dsn: str | None,
-    guard_url: str | None,
-    guard_token_file: Path | None,
-) -> Target:
+def _target(one: Meant) -> Target:
     """What to look at, from the flags or from the configuration."""
     from premortem.app.assemble import causes  # noqa: PLC0415
     from premortem.app.config import BadConfig  # noqa: PLC0415
     from premortem.app.diagnose import Target  # noqa: PLC0415
 
-    one = meant(site, config, url, dsn, guard_url, guard_token_file)
     if one.settings is None or one.config is None:
         return Target(one.url, one.dsn, one.guard_url, one.guard_token)
     try:

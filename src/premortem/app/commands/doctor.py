@@ -18,7 +18,7 @@ from premortem.app.commands._base import (
 from premortem.app.commands._site import meant
 
 if TYPE_CHECKING:
-    from premortem.app.doctor import Checkup, Patient
+    from premortem.app.doctor import Checkup
 
 __all__ = ["doctor"]
 
@@ -56,27 +56,7 @@ def doctor(
     as_json
         Print one JSON object.
     """
-    from premortem.app.doctor import examine  # noqa: PLC0415
-
-    checkup = examine(_patient(url, dsn, site, config, guard_url, guard_token_file))
-    if as_json:
-        print(json.dumps(_for_machines(checkup)))
-    else:
-        _print(checkup)
-    if checkup.unreachable:
-        return CANNOT_REACH
-    return FAILED_ITS_BAR if checkup.lacks else FINE
-
-
-def _patient(
-    url: str | None,
-    dsn: str | None,
-    site: str | None,
-    config: Path,
-    guard_url: str | None,
-    guard_token_file: Path | None,
-) -> Patient:
-    from premortem.app.doctor import Patient  # noqa: PLC0415
+    from premortem.app.doctor import Patient, examine  # noqa: PLC0415
 
     if site is None and url is None and dsn is None:
         raise Usage("doctor of what? give --url and --dsn, or --site NAME")
@@ -84,7 +64,14 @@ def _patient(
         raise Usage("choose one: --site NAME, or --url and --dsn")
     one = meant(site, config, url, dsn, guard_url, guard_token_file)
     web_process = one.settings.web_process if one.settings else None
-    return Patient(one.url, one.dsn, one.guard_url, one.guard_token, web_process)
+    checkup = examine(Patient(one.url, one.dsn, one.guard_url, one.guard_token, web_process))
+    if as_json:
+        print(json.dumps(_for_machines(checkup)))
+    else:
+        _print(checkup)
+    if checkup.unreachable:
+        return CANNOT_REACH
+    return FAILED_ITS_BAR if checkup.lacks else FINE
 
 
 def _for_machines(checkup: Checkup) -> dict[str, object]:
